@@ -1,7 +1,7 @@
 """Runs the Dockerfile's steps without Docker, then what compose.yaml would start, and checks what came of it.
 
 `python docker/prove.py [FOLDER]`, as root on Debian with debootstrap, in the development environment (for its
-PostgreSQL). The base image is stood in for by a debootstrap root of the same Debian with its Python 3.11;
+PostgreSQL). Instead of the base image, it uses a debootstrap root of the same Debian with its Python 3.11;
 COPY, RUN, ENV, WORKDIR and USER are done as written, in a chroot. Then, as the image's user and with its
 environment: first list, scheduler until it has published another, healthcheck, doctor, pages.
 """
@@ -45,7 +45,7 @@ class Stage:
     user: str = "0:0"
 
     def inside(self, path: str) -> Path:
-        """Where a path of the image stands on this machine."""
+        """The path on this machine of a path in the image."""
         return self.root / (Path(self.folder) / path).relative_to("/")
 
     def command(self, arguments: list[str], **more: str) -> list[str]:

@@ -117,7 +117,7 @@ def repo_config() -> RepoConfig:
 
 
 def features_in_postgresql() -> bool:
-    """Whether the offline store's tables lie in PostgreSQL."""
+    """Whether the offline store's tables are in PostgreSQL."""
     if not os.environ.get("FEAST_FS_YAML_FILE_PATH"):
         return False
     said = yaml.safe_load(store_file().read_text(encoding="utf-8")) or {}
@@ -206,7 +206,7 @@ def below_home(stored: str, paths: Paths) -> str:
     """A registry's path, moved into this home; a path outside of any home stays as it is.
 
     Registries of earlier versions hold absolute paths, perhaps of the home that this one was copied from:
-    what lies in this home under the same name is meant.
+    the file of this name in this home is meant.
     """
     if not stored or "://" in stored:
         return stored

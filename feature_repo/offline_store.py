@@ -1,7 +1,7 @@
 """The as-of store by the ids of the log: text ids are stored as codes, which users never see.
 
-Entity rows bring ids and get their rows back as they were; what is materialized lies under ids. nightreel's
-own steps work on codes: `offline_store.codes`, which `feature_repo.open_store` sets.
+Entity rows have the ids of the log and are returned with them; online values are stored under them too.
+nightreel's own steps work on codes: `offline_store.codes`, which `feature_repo.open_store` sets.
 """
 
 import copy
@@ -35,7 +35,7 @@ class HomeAsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
 
     Attributes:
         codes: whether entity rows hold codes instead of ids; only nightreel's own steps set it.
-        known: what the online store has already, of which the newest rows are not handed out again; only
+        known: the rows that the online store already has, whose newest ones are not returned again; only
             nightreel's own materialization sets it.
     """
 

@@ -1,4 +1,4 @@
-"""The on-demand views: what is computed when a pair, or an instant, is asked for."""
+"""The on-demand views: features computed when a pair, or an instant, is requested."""
 
 from collections.abc import Callable
 from typing import Any

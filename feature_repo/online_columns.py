@@ -1,7 +1,7 @@
 """Rows of a feature view as Feast's SQLite online store holds them, made column by column.
 
 Feast makes an object of its own for each value, then a statement for each. Here what a column repeats is
-made once, and numbers become bytes together; what is written is the same to the last byte.
+made once, and numbers become bytes together; the bytes are the same as Feast's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ def stored_values(column: pa.ChunkedArray, kind: ValueType) -> Stored:
     else:
         encoded = values.dictionary_encode()
         different, indices = encoded.dictionary, encoded.indices
-    # What is unknown by itself: beside it, whole numbers would become fractions.
+    # Unknown values are handled separately: beside them, integers would become floats.
     known, unknown = (
         python_values_to_proto_values(part.to_numpy(zero_copy_only=False), kind)
         for part in (different, pa.nulls(1, values.type))

@@ -22,13 +22,13 @@ class OnlineRows:
     """The newest row of each key of each source, as the online store has them."""
 
     def __init__(self, folder: Path, online_store: Path) -> None:
-        """Read what is kept in the folder. online_store: Feast's SQLite file."""
+        """Read the files of the folder. online_store: Feast's SQLite file."""
         self._folder, self._online_store = folder, online_store
         self._is_known = self._recorded() == self._digest() is not None
         self._written: dict[str, pl.DataFrame] = {}
 
     def begin(self) -> None:
-        """Forget what is kept; call before the online store is written to."""
+        """Forget the kept rows; call before the online store is written to."""
         (self._folder / _RECORD).unlink(missing_ok=True)
 
     def new(self, source: str, keys: Sequence[str], newest: pa.Table) -> pa.Table:

@@ -111,7 +111,7 @@ def store(*, codes: bool = True) -> FeatureStore:
     _require_types_of_ids(opened, paths, where, remedy)
     # Steps read the sources themselves, also while the online store is being filled or if that was cut short.
     opened.registry.serve_features_while_materializing = True
-    # Another store, of the user's choice, joins the files as they are.
+    # A store that the user has chosen joins the files as they are.
     if hasattr(opened.config.offline_store, "codes"):
         opened.config.offline_store.codes = codes
     return opened

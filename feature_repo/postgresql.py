@@ -1,4 +1,4 @@
-"""An offline store whose tables lie in PostgreSQL: written there whole, joined by the as-of store.
+"""An offline store whose tables are in PostgreSQL; each is written as a whole, the as-of store joins them.
 
 Each view's table is filled from its parquet in one transaction, and carries a version. A join first copies
 each new version of a table to a parquet below the home, and then runs as with files; Feast's own `postgres`
@@ -172,7 +172,7 @@ def _column_type(kind: pl.DataType) -> str:
 
 
 def _local(config: RepoConfig, source: DataSource | None) -> FileSource:
-    """The source's table as a parquet below the home, of the table's version now."""
+    """The source's table, in its current version, as a parquet file below the home."""
     name = source.get_table_query_string().strip('"') if isinstance(source, PostgreSQLSource) else ""
     if source is None or not name:
         raise InputError(

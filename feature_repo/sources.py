@@ -13,7 +13,7 @@ from nightreel.core.settings import Paths
 
 
 def table_name(view: str) -> str:
-    """The view's table where features lie in PostgreSQL."""
+    """The view's table if features are in PostgreSQL."""
     return f"feature_{view}"
 
 

@@ -1,4 +1,4 @@
 """Which users count as cold: the same in the evaluation and in the scorecard."""
 
 COLD_PLAYS = 20
-"""A user with fewer plays is cold: of so few, tastes say little beside what is popular."""
+"""A user with fewer plays is cold: with so few, taste adds little to popularity."""

@@ -1,4 +1,4 @@
-"""Hashes that are spread evenly: who or what is drawn by them is the same on every machine."""
+"""Evenly spread hashes: samples drawn by them are the same on every machine."""
 
 import numpy as np
 

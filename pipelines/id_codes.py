@@ -1,4 +1,4 @@
-"""A whole number for each id, found by a table where ids lie close together, else by a search."""
+"""A whole number for each id: from a table if ids are close together, else by a search."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _WIDTH_MIN, _WIDTH_PER_ID = 1 << 20, 4
 class IdCodes:
     """A code for each id, from 0 in the order in which they come.
 
-    Where ids lie close together, as KuaiRec's do, a table has the code of each: a search of millions takes
+    If ids are close together, as KuaiRec's are, a table has the code of each: a search of millions takes
     twenty times as long as looking them up.
     """
 

@@ -1,4 +1,4 @@
-"""Which plays are liked, and how much: two labels, of which `duration` is independent of video length.
+"""Which plays are liked, and how much: two labels; `duration` is independent of the video's length.
 
 `ratio`: watch_ratio above `like_threshold`, as in the original work. People watch about as long whatever a
 video's length, so this is nearly a label "short", unless a play of `long_view_s` seconds counts as well, as

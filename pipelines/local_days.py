@@ -46,7 +46,7 @@ def days_after(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
 def _of_days(
     instants: pl.Series, zone: ZoneInfo, kind: pl.DataType, made: Callable[[pl.Series], pl.Series]
 ) -> pl.Series:
-    """For each instant what is made of its local day's end; of each day once, as a calendar is slow."""
+    """Values computed from each instant's local day; once per day, as a calendar is slow."""
     if instants.is_empty():
         return instants.cast(kind)
     first, last = instants.min(), instants.max()

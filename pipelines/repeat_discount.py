@@ -16,7 +16,7 @@ REPEAT_NIGHTS, REPEAT_RANKS = 3, 20
 
 
 def discount_of(settings: RankerNeeds) -> float:
-    """The discount that lists are made with: what is set, or what was fitted; 0 before any fit."""
+    """The discount that lists are made with: the setting, or the fitted one; 0 before any fit."""
     value = settings.lists.repeat_discount
     if value != FITTED:
         return float(value)

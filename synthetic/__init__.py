@@ -95,7 +95,7 @@ def synthesize(
 
 
 def make_world(sizes: Sizes, users: Users, videos: Videos) -> matrices.World:
-    """Users, videos, the effects of time, and who and what is in small_matrix."""
+    """Users, videos, the effects of time, and the users and videos of small_matrix."""
     hour_effect, trend = time_effects(sizes, CATEGORIES)
     truth = Truth(
         users.truth, videos.truth, hour_effect, trend, fan_salt=sizes.seed + 1, days=sizes.days, centre=0

@@ -58,7 +58,7 @@ def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: F64) -> F32:
             appears.
         reach: [videos], how often each video is shown; None if each is shown once.
         shares: [days].
-        plays: first plays of a few typical users, from idle to busy. What is shown most has soon reached
+        plays: first plays of a few typical users, from idle to busy. The videos shown most have soon reached
             everybody, the busy before the idle, which is allowed for.
     """
     push = np.where(shares > 0, 1.0, 0.0)

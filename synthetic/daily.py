@@ -128,7 +128,7 @@ def _counts(
     log_show = exact.interpolate(position / len(position), _SHOW_PLACES, exact.log(_SHOW_COUNTS))
     show = np.rint(exact.exp(log_show)).astype(np.int64)
     quality = videos.truth.quality + draws.normal(random, 0.1, sizes.videos)
-    # What is shown more is also played and liked more.
+    # Videos that are shown more are also played and liked more.
     standing = np.clip(exact.log(1.0 + show) / (6.0 * exact.log(10.0)), 0, 1)
     play = _part(
         random,

@@ -1,4 +1,4 @@
-"""The hidden truth: where users and videos lie in a space of tastes, and how much a user cares for a video.
+"""The hidden truth: positions of users and videos in a space of tastes, and how much a user likes a video.
 
 A user has several points of interest, each of which draws them to the videos nearby (a bell curve, so no
 dot product of two vectors gives it), and drifts from one set of points to another over the period. On top
@@ -38,7 +38,7 @@ _CENTRE_USERS = 256
 
 @dataclass(frozen=True)
 class UserTruth:
-    """What is hidden about each user; every array has a row per user."""
+    """The hidden traits of the users; every array has a row per user."""
 
     level: F32  # how long they watch anything
     looping: F32  # how prone they are to watch again and again
@@ -52,7 +52,7 @@ class UserTruth:
 
 @dataclass(frozen=True)
 class VideoTruth:
-    """What is hidden about each video; every array has a row per video."""
+    """The hidden traits of the videos; every array has a row per video."""
 
     position: F32  # [videos, DIMENSIONS]
     category: I64

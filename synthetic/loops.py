@@ -20,7 +20,7 @@ _EXP_MAX = 709.0
 _EXP_TERMS = tuple(1 / math.factorial(n) for n in range(13, -1, -1))
 _LOG_TERMS = tuple(1 / (2 * n + 1) for n in range(11, -1, -1))
 
-# The bits of a float64: 52 of the fraction, then 11 of the exponent, which is 1022 for what lies in 0.5..1.
+# The bits of a float64: 52 of the fraction, then 11 of the exponent, which is 1022 for values in 0.5..1.
 _FRACTION_BITS = np.int64(52)
 _FRACTION_MASK = np.int64(2**52 - 1)
 _ONE_EXPONENT, _HALF_EXPONENT = np.int64(1023), np.int64(1022)
@@ -43,7 +43,7 @@ def _exp(x: np.float64) -> np.float64:
     result = _EXP_TERMS[0]
     for term in range(1, 14):
         result = result * rest + _EXP_TERMS[term]
-    # In two steps, as the last power may lie below the smallest that has all its bits.
+    # In two steps, as the last power may be below the smallest normal number.
     whole = np.int64(doublings)
     half = whole >> np.int64(1)
     return (result * _power_of_two(half)) * _power_of_two(whole - half)

@@ -240,7 +240,7 @@ def _deliver(settings: LogNeeds, frames: Mapping[str, pl.DataFrame], value: str 
         frame.write_parquet(hidden)
         hidden.rename(path)
     result = merge_deliveries(settings)
-    # A file of which most rows are good is merged; those that are not stand in the rejects.
+    # A file whose rows are mostly good is merged; its other rows are in the rejects.
     if any((folder / QUARANTINE).glob(f"*{delivered}*")):
         remarks = [_of_frame(line, value) for line in result.facts.remarks or () if delivered in line]
         refused = "; ".join(remarks)

@@ -205,7 +205,7 @@ def _related(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any
 
 
 def _popular(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
-    """What is popular, for all or for one value of a segment."""
+    """The popular videos, for all users or for one value of a segment."""
     segment, value = given.get("segment", "") or columns.OVERALL, given.get("value", "")
     limit = _limit(given, LIMIT_MAX)
     with reading(settings) as connection:

@@ -27,7 +27,7 @@ _POSTGRESQL = f"SELECT max(run_id), {_AS_JSON} {_OF_USER}"
 
 
 class ListReader:
-    """Lists of one database; safe to share between threads, of which one at a time reads."""
+    """Lists of one database; threads may share it, and read one at a time."""
 
     def __init__(self, settings: DatabaseNeeds) -> None:
         self._url = database_url(settings)
@@ -64,7 +64,7 @@ class ListReader:
         with self._lock:
             is_published_to = Path(f"{file}-wal").exists()
             number = file.stat().st_ino if file.exists() else None
-            # A file that was restored has another number; what is open is the one before it.
+            # A restored file has another inode; the open one is the file from before.
             if is_published_to or self._kept is None or number != self._number:
                 self._close()
                 self._number = number

@@ -66,7 +66,7 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
     ),
     (
         "/popular",
-        "What is popular, for everyone or for users with one value of a segment.",
+        "The popular videos, for everyone or for users with one value of a segment.",
         (
             ("segment", "query", "string", "A column of the users; by default `overall`."),
             ("value", "query", "string", "One of its values."),

@@ -1,4 +1,4 @@
-"""The pages: what is asked for in an address, read and put into a template; errors keep the form."""
+"""The pages: read what an address asks for, and render a template; errors are pages too."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

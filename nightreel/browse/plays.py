@@ -1,4 +1,4 @@
-"""A user's plays before a run: the last ones, whether each was liked, and where it stood in the list then."""
+"""A user's plays before a run: the last ones, whether each was liked, and its rank in the list then."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -88,7 +88,7 @@ def _liked(paths: Paths, settings: DataSettings, plays: pl.DataFrame, model_vers
 
 
 def _put_lists(connection: Connection, user: int | str, rows: Iterable[dict[str, Any]]) -> None:
-    """Where each play stood in the list that apps read then, of lists that are kept."""
+    """The rank of each play in the list that apps read at that time, if that list is kept."""
     flips = connection.execute(
         select(list_flip.c.shown_at, list_flip.c[columns.RUN_ID]).order_by(list_flip.c.shown_at)
     ).all()

@@ -1,4 +1,4 @@
-"""The lists that are not a user's: a video's related ones, and the page of what is popular."""
+"""The lists that are not a user's: a video's related ones, and the page of popular videos."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _RELATED_MAX, _POPULAR_MAX = 50, 100
 _RELATED_SOURCE = Column(
     columns.SOURCE,
     "Source",
-    "played_together: the same users played both shortly after each other; text: their texts are alike; or "
+    "played_together: the same users played both shortly after each other; text: their texts are similar; or "
     "both.",
 )
 _POPULAR_SOURCE = Column(
@@ -60,7 +60,7 @@ class PopularPage:
 
 
 def popular_page(settings: PageNeeds, run_id: int | None, chosen: str) -> PopularPage:
-    """What is popular in a run (None: the one that apps read), for all users or for `column=value`.
+    """The popular videos of a run (None: the one that apps read), for all users or for `column=value`.
 
     Raises:
         InputError: there is no database yet.
@@ -86,6 +86,6 @@ def popular_page(settings: PageNeeds, run_id: int | None, chosen: str) -> Popula
         remark += f" of {chosen}." if chosen else ": set [lists.shared] popular_k, and run `nightreel score`."
         return PopularPage(runs, run, segments, chosen, None, remark)
     describe(settings.paths, settings.browse, rows)
-    title = f"What is popular among {said} in run {number}"
+    title = f"Popular among {said} in run {number}"
     named = (RANK, VIDEO, *_ABOUT, _SCORE, _POPULAR_SOURCE)
     return PopularPage(runs, run, segments, chosen, table("popular", title, named, rows, run=number))

@@ -75,7 +75,7 @@ SCORES = (
     Column(
         columns.CLASSIFIER_SCORE,
         "Classifier",
-        "The first model's probability that the user likes the video; it decides what is ordered.",
+        "The first model's probability that the user likes the video; it decides which videos are ordered.",
         "score",
     ),
     Column(

@@ -78,7 +78,7 @@ class PageData:
         return table("plays", "Last plays before it", PLAY_COLUMNS, self.plays, run=self._run_id())
 
     def unlisted_table(self) -> Table:
-        """What is in many other lists and not in this user's."""
+        """Videos that are in many other lists and not in this user's."""
         return table("unlisted", "Not listed, and why", UNLISTED_COLUMNS, self.unlisted, run=self._run_id())
 
     def changes_table(self) -> Table:

@@ -1,4 +1,4 @@
-"""Users with a list: a page of them by id, and one at random, for the cost of what is shown."""
+"""Users with a list: a page of them by id, and one at random, at the cost of the rows that are shown."""
 
 import random
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What stands beside a video's id wherever it is shown: caption, categories, and perhaps a picture."""
+"""What is shown beside a video's id on every page: caption, categories, and a picture if there is one."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -31,7 +31,7 @@ _WAIT_S = 30
 _one_at_a_time = threading.Lock()  # Feast works on one home in a process
 _MEASURES = {"als": "ALS factors", "item_knn": "liked by the same users", "text": "caption"}
 _FEATURES = (
-    Column("model", "Model", "classifier chooses what is ordered, regressor orders it; or the one ranker."),
+    Column("model", "Model", "classifier chooses the videos, regressor orders them; or the one ranker."),
     Column("feature", "Feature", "Its name in the catalogue of features."),
     Column("value", "Value", "As the model read it, as of the run.", "number"),
     Column("contribution", "Contribution", "What it adds to the model's raw score of this pair.", "number"),
@@ -42,7 +42,7 @@ _NEARBY = (
     PICTURE,
     CAPTION,
     CATEGORY,
-    Column("by", "Near by", "How the two are alike: ALS factors, caption, or liked by the same users."),
+    Column("by", "Near by", "How the two are similar: ALS factors, caption, or liked by the same users."),
     Column("nearness", "Nearness", "How near the two are; comparable within one kind only.", "score"),
     Column("played_at", "Played, UTC", "When the user last played it before the run.", "instant"),
     Column(columns.WATCH_RATIO, "Watched", "Time played as a share of the video's length.", "percent"),

@@ -1,4 +1,4 @@
-"""Instants and days as they are typed: refused at once where they say too little, or lie in the future."""
+"""Instants and days as typed; refused at once if they are incomplete or in the future."""
 
 from contextlib import suppress
 from datetime import UTC, date, datetime

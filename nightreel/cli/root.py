@@ -1,4 +1,4 @@
-"""The `nightreel` command itself: its help and the options that stand before a command."""
+"""The `nightreel` command itself: its help and the options that come before a command."""
 
 import os
 from typing import Annotated

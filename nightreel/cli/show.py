@@ -47,7 +47,7 @@ def show(
         ),
     ] = None,
     popular: Annotated[
-        bool, typer.Option("--popular", help="Show what is popular instead of a user's list.")
+        bool, typer.Option("--popular", help="Show the popular videos instead of a user's list.")
     ] = False,
     segment: Annotated[
         str | None,
@@ -61,7 +61,7 @@ def show(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show a user's list, a video's related videos or what is popular, each row with its source."""
+    """Show a user's list, a video's related videos or the popular ones, each row with its source."""
     from nightreel.core import printing
     from scoring.database.show import user_list
 

@@ -1,4 +1,4 @@
-"""The commands that say how things stand, and that keep the database."""
+"""The commands that report the state of a home, and those that maintain the database."""
 
 import sys
 from datetime import UTC, datetime

@@ -28,7 +28,7 @@ def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
     gone. A crash leaves at most a `.partial-*` neighbour, which nothing reads and the next call removes.
 
     Args:
-        checksum: whether to keep checksums of what is written.
+        checksum: whether to keep checksums of the written files.
 
     Raises:
         DiskFullError: the disk is full; the message names `path`.

@@ -23,7 +23,7 @@ SUFFIX = ".sha256"
 DAY_PREFIX = "date="
 _NAMES = f".files{SUFFIX}"
 _NAMED_MAX = 5
-# By the folder of the home's data that a file lies in: what makes the file again.
+# By folder of the home's data: the command that makes a file in it again.
 _REMEDIES: Mapping[str, str] = {
     "tables": "Run `nightreel ingest --force`, then `nightreel features`.",
     "ids": "Put the file of a backup there; or remove it, and run `nightreel ingest --force`.",

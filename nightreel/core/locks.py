@@ -100,7 +100,7 @@ def _sign(descriptor: int, does: str) -> None:
 
 
 def _holder_in(path: Path, does: str) -> str:
-    """Who holds the file, of those who signed the last that may still be there."""
+    """The process that holds the file: of those who signed it, the last that may still be alive."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         for line in reversed(path.read_text(encoding="utf-8").splitlines()):
             signed: dict[str, Any] = json.loads(line)

@@ -1,4 +1,4 @@
-"""The `[data]` table of nightreel.toml: where a log of any layout lies, and which of its columns is what.
+"""The `[data]` table of nightreel.toml: where a log of any layout is, and what each of its columns is.
 
 Without it, the raw files are those of KuaiRec, by their names and columns.
 """

@@ -59,7 +59,7 @@ def _without_driving_characters(
 
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:
-    """A logger to what is standard error now: a program that embeds us may change it after `configure`."""
+    """A logger to the present standard error: a program that embeds us may change it after `configure`."""
     return structlog.PrintLogger(sys.stderr)
 
 
@@ -73,7 +73,7 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
 def progress(description: str, total: float | None = None) -> Iterator[Advance]:
     """Show a progress bar on standard error during the block; silent unless it is a terminal.
 
-    Bars of nested blocks stand below each other.
+    Bars of nested blocks are shown below each other.
 
     Args:
         total: units of work, or None if unknown.

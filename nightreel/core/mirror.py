@@ -7,7 +7,7 @@ This copies whole files and is not a filesystem. Every step works on this machin
   so that a fetch at any time gets one complete state. Objects of the previous state stay for fetches in
   progress; older ones are removed.
 - SQLite files are sent as a copy that SQLite makes, so that readers and a write-ahead log do no harm.
-- Raw files lie at their URL unchanged; each is replaced whole. Deliveries that were merged are removed last.
+- Raw files are at their URL, unchanged; each is replaced as a whole. Merged deliveries are removed last.
 - One machine works on a home at a time: it holds a lease (nightreel/core/lease.py), whose number the manifest
   bears.
 """

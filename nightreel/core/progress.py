@@ -102,7 +102,7 @@ def progress(
 
 
 def said(name: str, passed_s: float, expected_s: float | None) -> str:
-    """The line: what is done, for how long so far, and about how long it will still take."""
+    """The line: how much is done, the time so far, and an estimate of the time left."""
     so_far = f"{name}: {_span(passed_s)}"
     if expected_s is None:
         return f"{so_far}; how long it takes is not known before it was done once"

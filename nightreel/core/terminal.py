@@ -36,7 +36,7 @@ _unguarded: list[Any] = []
 
 
 class StandardOutputError(NightreelError):
-    """A command's output could not be written; what the command did stands."""
+    """A command's output could not be written; what the command did is not undone."""
 
 
 def guard_streams() -> None:
@@ -90,7 +90,7 @@ def _output_named() -> Iterator[None]:
     except OSError as error:
         raise StandardOutputError(
             f"Standard output could not be written: {error.strerror}.",
-            "Send it where there is room. What the command did stands; what it had to say is not all there.",
+            "Send it where there is room. What the command did is not undone, but its output is incomplete.",
         ) from error
 
 

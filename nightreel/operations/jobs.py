@@ -1,4 +1,4 @@
-"""The scheduler's record of its jobs: what is still to be done is read from here, not kept in memory."""
+"""The scheduler's record of its jobs: the jobs still to be done are read from here, not kept in memory."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -137,7 +137,7 @@ def error_of(settings: DatabaseNeeds, job: Job) -> str | None:
 
 
 def forget(settings: DatabaseNeeds, job: Job) -> None:
-    """Remove the record of a job that was abandoned on purpose, so that it is due again."""
+    """Remove the record of a job that was abandoned on purpose, so that it becomes due again."""
     if not _has_table(settings):
         return
     with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:

@@ -32,7 +32,7 @@ def materialize(settings: Settings, as_of: datetime) -> StepResult[Facts]:
     require_as_written(sources)
     attempt.begin()
     store = open_store(codes=False)
-    # Another store, of the user's choice, gets all rows each time.
+    # An online store that the user has chosen gets all rows each time.
     is_ours = isinstance(store.config.online_store, HomeSqliteOnlineStoreConfig) and hasattr(
         store.config.offline_store, "known"
     )

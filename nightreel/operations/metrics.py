@@ -144,7 +144,7 @@ def _outcomes(settings: DatabaseNeeds) -> Iterator[Metric]:
         ("played", "Listed videos that their users played.", found["played"]),
         ("liked", "Listed videos that their users liked.", found["liked"]),
         ("watch_seconds", "Time that they were watched.", found["watch_ms"] / 1_000),
-        ("coverage", "Share of the known videos that stand in a list.", found["coverage"]),
+        ("coverage", "Share of the known videos that are in a list.", found["coverage"]),
         ("fresh", "Share of the listed videos that were uploaded of late.", found["fresh"]),
     ):
         yield from _gauge(f"outcome_{name}", meaning, value)

@@ -150,7 +150,7 @@ def main() -> None:
                 try:
                     run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))
                 finally:
-                    # Also of a job that failed: what it finished stands, and its record says why.
+                    # Also after a failed job: what it finished is kept, and its record says why it failed.
                     send(settings, lease)
     except NightreelError as error:
         print_error(str(error))

@@ -1,6 +1,6 @@
 """The scheduler: checks again and again which job is due and not done, and runs it in a process of its own.
 
-APScheduler only ticks. What is due follows from the clock and the table `job_run`, so a night missed while
+APScheduler only ticks. Due jobs follow from the clock and the table `job_run`, so a night missed while
 nothing ran is caught up, and one that was done is not done again.
 """
 
@@ -45,7 +45,7 @@ _log = get_logger(__name__)
 
 
 class Scheduler:
-    """Decides what is due and runs it, one job at a time.
+    """Decides which jobs are due and runs them, one at a time.
 
     Attributes:
         command: the command of a job's process.
@@ -94,7 +94,7 @@ class Scheduler:
             while not self.stop.is_set() and (job := self.due()) is not None:
                 self.run(job)
         except NightreelError as error:
-            _log.error("what is due cannot be read", reason=str(error))
+            _log.error("the due jobs cannot be read", reason=str(error))
 
     def run(self, job: Job) -> int:
         """Run the job in its process and act on its end; returns its exit code, 0 only if it is done."""
@@ -179,7 +179,7 @@ def _error(settings: ScheduleSettings, ended: ProcessResult) -> str:
 
 
 def schedule(settings: ScheduleNeeds, command: Callable[[Job], Sequence[str]]) -> None:
-    """Run what is due, in the foreground, until SIGTERM or SIGINT; then a running job has STOP_WITHIN_S.
+    """Run due jobs, in the foreground, until SIGTERM or SIGINT; then a running job has STOP_WITHIN_S.
 
     While the database cannot be reached, it waits.
 

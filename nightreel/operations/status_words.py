@@ -1,4 +1,4 @@
-"""The status as sentences for someone woken by it: what apps read, what is wrong, what to type next."""
+"""The status as sentences for someone woken by it: what apps read, what is wrong, and what to type next."""
 
 from datetime import datetime, timedelta
 

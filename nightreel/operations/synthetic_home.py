@@ -1,4 +1,4 @@
-"""Put synthetic raw files where real ones would lie, and never over real ones."""
+"""Write synthetic raw files where real ones would be, but never over real ones."""
 
 import json
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """A chain of ALS fits on a growing log: each sees the plays before its cutoff and starts from the one before.
 
-What is fitted is log(1 + watch_ratio), ratio clipped at the setting. Plays tell liking by themselves, so a
-pair that was never played counts neither for nor against: `als_score` means the same in a hole of the log (as
-KuaiRec's small_matrix leaves one) and outside of it.
+It is fitted to log(1 + watch_ratio), with the ratio clipped at the setting. A play's value says how much it
+was liked, so a pair without a play counts neither for nor against: `als_score` means the same inside a hole
+of the log, like that of KuaiRec's small_matrix, and outside of it.
 
 Measured against other models in docs/decisions/als.md.
 """

@@ -105,7 +105,7 @@ def solve(
         regularization: weight of a factor's square, in plays.
     """
     size = other.factors.shape[1]
-    # The column of ones is what this side's biases multiply; the last one becomes what is to be explained, so
+    # The column of ones multiplies this side's biases; the last column becomes the target, so
     # that one product of the design with itself gives both sides of the normal equations.
     ones = np.ones(len(other.biases), dtype=np.float32)
     known = np.column_stack([other.factors, ones, -other.biases])

@@ -118,7 +118,7 @@ class _Coded:
         self._rows = np.empty(plays, dtype=np.int32)
 
     def meet(self, keys: pl.Series, window: pl.Series) -> None:
-        """Take in the keys of some plays, and the window that each play lies in."""
+        """Add the keys of some plays, and the window of each play."""
         met = pl.DataFrame([keys, window]).group_by(self.name).agg(pl.col("window").min())
         self._first = pl.concat([self._first, met.cast(pl.Int64)])
         self._first = self._first.group_by(self.name).agg(pl.col("window").min())
@@ -129,7 +129,7 @@ class _Coded:
         self._codes = IdCodes(self._first[self.name].to_numpy())
 
     def assign(self, keys: pl.Series, start: int) -> None:
-        """Give these plays, which stand from `start` on, the rows of their keys, all of which were met."""
+        """Give these plays, which begin at `start`, the rows of their keys, all of which are known."""
         self._rows[start : start + len(keys)] = self._codes.of_known(keys.to_numpy())
 
     def known_at(self, cutoffs: int) -> Keys:

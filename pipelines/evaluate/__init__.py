@@ -220,7 +220,7 @@ def _tables(paths: Paths) -> list[Path]:
 
 EVALUATE: Step[EvaluateFacts] = Step(
     name="evaluate",
-    does="Judge the lists of the last days, and compare the models with what is simpler.",
+    does="Judge the lists of the last days, and compare the models with simpler ones.",
     reads=lambda settings: (
         *_tables(settings.paths),
         settings.paths.features,

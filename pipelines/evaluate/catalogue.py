@@ -1,4 +1,4 @@
-"""What is known of videos and users at the instant of an evaluation: for list properties and for slices."""
+"""Facts about videos and users at the instant of an evaluation, for list properties and for slices."""
 
 from dataclasses import dataclass
 

@@ -37,7 +37,7 @@ class SharedFacts(JudgedFacts):
 
 
 class ProtocolFacts(JudgedFacts):
-    """What the other protocols report: what is ranked, the users, and what the validation users chose."""
+    """What the other protocols report: the ranked videos, the users, and what the validation users chose."""
 
     ranks: str
     features_as_of: str

@@ -70,7 +70,7 @@ def verdict(own: Sequence[Figure], label: str, cutoffs: Sequence[int]) -> str:
         else "the published lists and yesterday's popularity differ by no more than chance"
     )
     return (
-        f"{word}: in the first {k} stand {hybrid.value:.4f} of the liked plays, by yesterday's popularity "
+        f"{word}: the published first {k} contain {hybrid.value:.4f} of the liked plays, popularity's "
         f"{other.value:.4f} (difference {-difference.value:+.4f}, 95 % {-high:+.4f} to {-low:+.4f})"
     )
 

@@ -54,7 +54,7 @@ class _Sums:
     """Columns of a system: each figure is the sum of one over users, divided by that of another.
 
     Attributes:
-        above, below: float64 [users] each; below names who or what is averaged over, by label and slice.
+        above, below: float64 [users] each, numerator and denominator of the average, by label and slice.
     """
 
     keys: list[_Key] = field(default_factory=list)

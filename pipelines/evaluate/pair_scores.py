@@ -39,7 +39,7 @@ _PROBABILITY_LIKED = "probability_liked"
 
 @dataclass(frozen=True)
 class Models:
-    """What is evaluated: the champion's rankers and its labels."""
+    """The evaluated model: the champion's rankers and its labels."""
 
     ranker: HybridRanker
     buckets: LengthBuckets

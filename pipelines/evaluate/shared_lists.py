@@ -38,7 +38,7 @@ _VALUES_MAX = 20
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is looked for in a system's lists of a day.
+    """The pairs that a system's lists of a day are judged by.
 
     Attributes:
         rows: user_id, rank (0: in no list), liked, and a text column for each segment.
@@ -226,7 +226,7 @@ def _parts(asked: Sequence[_Asked], label: str) -> Iterator[tuple[str, pl.DataFr
 def _sums(
     kind: str, rows: pl.DataFrame, users: np.ndarray, cutoffs: Sequence[int]
 ) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
-    """Each metric at each k as two float64 [users]: what is added up, and what it is divided by."""
+    """Each metric at each k as two float64 [users]: the numerator and the denominator."""
     user = np.searchsorted(users, rows[columns.USER_ID].to_numpy())
     rank = rows[columns.RANK].to_numpy()
     asked = np.bincount(user, minlength=len(users)).astype(np.float64)

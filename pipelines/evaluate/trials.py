@@ -1,4 +1,4 @@
-"""What is compared: pairs of users and videos with their outcomes, and every system's score for each pair."""
+"""The pairs of users and videos with their outcomes, and every system's score for each pair."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -96,7 +96,7 @@ def tuned_on(
 
 
 def _filters(catalogue: int, ranker: RankerSettings, lists: ListSettings) -> list[int]:
-    """What is tried: no two that come to the same, so none below top_k."""
+    """The values that are tried: no two that give the same lists, so none below top_k."""
     own = filter_size(ranker, lists)
     tried = {filter_size(ranker, lists, k) for k in _FILTERS}
     return sorted({k for k in tried if k < catalogue} | {own})

@@ -141,7 +141,7 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
 
 @dataclass(frozen=True)
 class KeptDays:
-    """What is kept of the first days of the table, none of which has changed since."""
+    """Kept sums of the first days of the table, if none of these days has changed since."""
 
     days: tuple[date, ...]
     folder: Path
@@ -194,7 +194,7 @@ def _kept(folder: Path, days: Collection[date], settings: DataSettings) -> Daily
 
 
 def _stamped(plays: pl.DataFrame, seen: SeenPairs, settings: DataSettings) -> pl.DataFrame:
-    """Plays with what is summed, stamped with the end of their local day.
+    """Plays with the values to sum, stamped with the end of their local day.
 
     Args:
         seen: the pairs of all plays before them, to which theirs are added.

@@ -18,7 +18,7 @@ _VALUES = "values.parquet"
 
 
 def can_be_kept(view: View) -> bool:
-    """Whether the values of a day depend on that day's plays alone, and not on what is known of videos."""
+    """Whether the values of a day depend on that day's plays alone, and not on facts about videos."""
     groups = {group.join_key for group in GROUPS}
     return is_of_single_days(view) and groups.isdisjoint({*roots_of(view), *view.join_keys})
 
@@ -35,7 +35,7 @@ def kept_values(view: View, settings: FeatureNeeds, decisive: str, *, force: boo
     same = {day for day, digest in digests.items() if known.get(day) == digest}
     values = []
     if same:
-        # What is of a day may be seen from the next one on.
+        # A day's values are visible from the next day on.
         visible = pl.Series([day + timedelta(days=1) for day in same]).implode()
         values.append(pl.read_parquet(folder / _VALUES).filter(pl.col(VISIBLE).is_in(visible)))
     for paths in in_parts([path for day, path in files.items() if day not in same]):

@@ -12,7 +12,7 @@ from pipelines.features.expression_values import evaluated, expression_of, where
 
 VISIBLE = "visible_from"  # pl.Date: the local day from whose beginning on a row may be used
 POINT = "point"
-# Rows that are aggregated at a time: those of a window stand once for each day that it is seen from.
+# Rows aggregated at a time; each row of a window occurs once for each day that the window is seen from.
 _ROWS_AT_A_TIME = 4_000_000
 
 
@@ -56,7 +56,7 @@ class Points:
     def combined(
         self, daily: pl.DataFrame, features: list[Feature], days: int | None, view: View
     ) -> list[pl.Series]:
-        """What is made of each day's own value: by running sums, or by the running maximum of a key."""
+        """Feature values from each day's own value: by running sums, or by the running maximum of a key."""
         if days is None and self.are_daily:
             stops = np.arange(1, daily.height + 1)
             starts = np.searchsorted(self.key, np.arange(self.key[-1] + 1))[self.key]
@@ -98,7 +98,7 @@ class Points:
     def aggregated(
         self, ordered: pl.DataFrame, features: list[Feature], days: int | None, view: View
     ) -> list[pl.Series]:
-        """What is made of all rows of each window together."""
+        """Feature values from all rows of each window together."""
         starts, stops = self._windows(ordered, days)
         read = {name for feature in features for name in expression_of(feature).meta.root_names()}
         used = ordered.select(name for name in ordered.columns if name in read or name == VISIBLE)

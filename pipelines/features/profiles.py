@@ -50,7 +50,7 @@ def video_profile(
     Args:
         captions: the caption table and the rows that were replaced in it, for the categories and what it has
             of OF_ITEMS; created_timestamp may be missing.
-        video_daily: video_id, date and the DESCRIPTION, of which the tag may be missing.
+        video_daily: video_id, date and the columns of DESCRIPTION; the tag may be missing.
         durations: video_id, event_timestamp (a day's end), video_duration (ms) of the plays of that day; used
             where no daily record has given the length so far.
 

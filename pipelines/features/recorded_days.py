@@ -1,4 +1,4 @@
-"""A record, beside what is kept for the next night, of the days that it was made of."""
+"""A record, beside the files kept for the next night, of the days that they were made from."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ _RECORD = "record.json"
 
 
 def write_record(folder: Path, decisive: str, days: Mapping[date, str]) -> None:
-    """Record what is kept in a folder.
+    """Record the content of a folder of kept values.
 
     Args:
         decisive: a digest of what decides it besides the plays.

@@ -1,4 +1,4 @@
-"""Sums so far within each key, of rows that stand in order of the key."""
+"""Running sums within each key, of rows that are sorted by key."""
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ def running_sums(values: pl.DataFrame, key: pl.Series) -> pl.DataFrame:
 
     Args:
         values: whole numbers; a missing one counts as 0.
-        key: of each row; equal ones stand together.
+        key: of each row; equal keys are adjacent.
     """
     if values.is_empty():
         return values.cast(pl.Int64)

@@ -132,7 +132,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
 
 
 def _take(plan: Plan, work: Work) -> IngestRecord:
-    """Read what is new of a file and of its deliveries, and write its table and rejects."""
+    """Read the new rows of a file and of its deliveries, and write its table and rejects."""
     output = work.output
     if plan.before is not None and plan.source is None and not plan.new:
         for name in plan.before.written:

@@ -18,7 +18,7 @@ from pipelines.ingest.reject_columns import LINE, RAW, REASON, REJECT_SCHEMA
 
 # What indexes of both databases hold.
 ID_BYTES_MAX = 500
-# JSON lines may hold an object, such as {"$oid": "5f..."}: what is in it is the id, not its braces.
+# JSON lines may have an object, such as {"$oid": "5f..."}: its value is the id.
 _OBJECT = r'^\{(".*":.*)?\}$'
 # Lower bounds of Unix times that cannot be seconds, by the unit that they must be in.
 _FINER_UNITS = {unit: least for unit, least in UNIX_UNITS.items() if unit != "seconds"}
@@ -97,7 +97,7 @@ def _with_codes(rows: pl.DataFrame, file: RawFile, ids: HomeIds) -> pl.DataFrame
 
 
 def raw_text(names: list[str]) -> pl.Expr:
-    """A row's fields as one text, `raw`, near to how they stood in the file."""
+    """A row's fields as one text, `raw`, close to the line in the file."""
     return pl.concat_str(pl.col(names).fill_null(""), separator=",").alias(RAW)
 
 

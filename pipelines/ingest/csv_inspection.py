@@ -39,7 +39,7 @@ class Header:
         lines_before: the number of lines before `start`.
         digest: SHA-256 of the whole file.
         lines: the number of line ends in it.
-        size: bytes of the text that is read; what is appended later is not. Of a folder, or of a file that
+        size: bytes of the text that is read, without later additions. Of a folder, or of a file that
             was unpacked or converted, the size of the resulting text.
     """
 
@@ -62,7 +62,7 @@ class Header:
 
     @property
     def unit(self) -> str:
-        """What is counted: lines of a file, or rows of Parquet."""
+        """The unit of the counts: lines of a file, or rows of Parquet."""
         return "row" if self.text.format.startswith("Parquet") else "line"
 
 
@@ -74,7 +74,7 @@ def inspect_csv(
     Args:
         file: the columns it should hold, by which its delimiter is recognised.
         scratch: the folder for copies.
-        known: the record of its last ingest; if it only grew since, only what is new is to be read.
+        known: the record of its last ingest; if it only grew since, only its new rows are to be read.
 
     Raises:
         InputError: if it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
@@ -140,7 +140,7 @@ def _refuse_open_quote(path: Path, text: "_Text", line: int) -> None:
     raise InputError(
         f'{path}: an odd number of quotes ("), the last on line {text.last_quote}: the one that opens on '
         f"line {line} is never closed. Was the file cut off?",
-        "Copy the file again, or double the quotes that belong to a text; where none stands around a field, "
+        "Copy the file again, or double the quotes that belong to a text; if there are none around a field, "
         'set quote = "".',
     )
 
@@ -168,7 +168,7 @@ def _end_of_known(file: "UpTo", known: IngestRecord, digest: "hashlib._Hash") ->
 
 
 def _check_text(path: Path, file: "UpTo", lines_before: int, digest: "hashlib._Hash", quote: str) -> _Text:
-    """Count what the rest of the file holds. Refuses what is not UTF-8."""
+    """Count the rest of the file. Raises InputError for text that is not UTF-8."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     lines = lines_before
     quotes = returns = line_ends = 0

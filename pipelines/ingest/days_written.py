@@ -114,7 +114,7 @@ class DaysWritten:
         self.rows, self.raw_rows = rows, raw_rows
 
     def day(self, day: date) -> pl.DataFrame | None:
-        """A day's plays as they stand so far; None if it has none.
+        """A day's plays so far; None if it has none.
 
         Raises:
             DamagedDayError: the file is not as it was written.

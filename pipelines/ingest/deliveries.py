@@ -1,6 +1,6 @@
 """Deliveries: files that came after the first load, each archived as it was, with the instant of its arrival.
 
-The archive lies beside the raw files, so that these and their deliveries are all that tables are made of. The
+The archive is beside the raw files, so that tables are made from these and their deliveries alone. The
 instant is part of a file's name: one rename both archives it and says when it arrived.
 """
 

@@ -18,7 +18,7 @@ _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 ENDINGS = (*(text + packed for text in _TEXT_ENDINGS for packed in ("", ".gz", ".zst")), ".parquet")
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 PARQUET = b"PAR1"
-# What is not read, by how it begins.
+# Formats that are not read, by their first bytes.
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive (or an Excel workbook)",
     b"7z\xbc\xaf": "a 7z archive",
@@ -35,7 +35,7 @@ COPY_AGAIN = "Download or copy the file again."
 
 @dataclass(frozen=True)
 class Form:
-    """What settings say of the files; what is None or `auto` is recognised from the data."""
+    """How the files are written according to the settings; None and `auto` are recognised from the data."""
 
     delimiter: str | None = None
     encoding: str | None = None

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 NONE = -1
 _SMALLEST_TABLE = 2**10
-# In a fuller table, too many ids would lie far from their slot.
+# In a fuller table, too many ids would be far from their slot.
 _LARGEST_SHARE = 2 / 3
 
 
@@ -32,7 +32,7 @@ class GrowingArray:
 
     @property
     def values(self) -> np.ndarray:
-        """What is in it; not to be kept, as `append` moves it."""
+        """The elements; do not keep the array, as `append` moves it."""
         return self._array[: self._used]
 
     def append(self, values: np.ndarray) -> None:

@@ -104,7 +104,7 @@ class HomeIds:
         return pl.select(pl.when(known).then(codes.gather(positions)).alias(ids.name)).to_series()
 
     def save(self) -> list[Path]:
-        """Write what is new; returns the files of all that are text."""
+        """Write new ids; returns the files of all ids that are text."""
         written = []
         for name, codes in self._codes.items():
             file = ids_file(self._settings.paths, name)

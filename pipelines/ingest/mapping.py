@@ -40,7 +40,7 @@ _KINDS: Mapping[str, Kind] = {
 
 
 def files_given(file: RawFile, settings: DataSettings) -> Files | None:
-    """What the settings say of where a raw file lies; None where they do not."""
+    """Where a raw file is according to the settings; None if they do not say."""
     if settings.log is None:
         return None
     given = {

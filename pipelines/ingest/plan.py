@@ -20,11 +20,11 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for one raw file.
+    """The work to do for one raw file.
 
     Attributes:
         before: the record of its last ingest, if that table can be built on.
-        source: what is to be read of it; None if nothing is.
+        source: the part to read; None if there is nothing to read.
         arrived: its deliveries; those not in before.delivered are to be merged.
     """
 
@@ -58,9 +58,9 @@ def plan_files(
     settings: LogNeeds,
     scratch: Path,
 ) -> tuple[list[Plan], list[RawFile]]:
-    """What is to be done, in order of RAW_FILES, and the optional files that are not there.
+    """The work to do, in order of RAW_FILES, and the missing optional files.
 
-    Required files first, so that what is missing is said before the big ones are looked through.
+    Required files first, so that a missing one is reported before the big ones are inspected.
     """
     plans, missing = {}, []
     for file in sorted(RAW_FILES, key=lambda file: file.without is not None):

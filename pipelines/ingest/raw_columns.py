@@ -88,7 +88,7 @@ class RawColumn:
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file, the validated table that it becomes, and what is lost without it.
+    """One raw file, the validated table that it becomes, and the effect of its absence.
 
     Attributes:
         key: columns that identify a row; no two rows may agree in all of them.

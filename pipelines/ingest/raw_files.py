@@ -172,7 +172,7 @@ EXPOSURES = RawFile(
     is_timed=True,
 )
 
-# The side files first: they are quick to read, so that what is wrong with them is said at once. The
+# The side files come first: they are quick to read, so their errors are reported at once. The
 # exposures last: text ids have the same codes with them and without.
 RAW_FILES = (
     USER_FEATURES,

@@ -1,4 +1,4 @@
-"""Columns of rejects: where a row stands in its file, its text, and why it was rejected."""
+"""Columns of rejects: a row's line in its file, its text, and why it was rejected."""
 
 import polars as pl
 

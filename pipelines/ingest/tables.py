@@ -230,7 +230,7 @@ def distinct(frame: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataF
     order = _order(file)
     content = [name for name in frame.columns if name != LINE]
     rest = [name for name in content if name not in order and not frame.schema[name].is_nested()]
-    # Equal rows stand together, the first in the file first.
+    # Equal rows are adjacent, in the order of the file.
     frame = frame.sort(*order, *(() if file.key else rest), LINE)
     same_key = pl.all_horizontal(
         pl.col(name).eq_missing(pl.col(name).shift(1)) for name in (file.key or content)

@@ -1,7 +1,7 @@
 """Turns a raw file of any known format into text that the CSV reader reads, without moving a line.
 
 Gzip and zstd are unpacked, Parquet and JSON lines are written as CSV of one record a row, other encodings as
-UTF-8. Plain UTF-8 text is read where it lies.
+UTF-8. Plain UTF-8 text is read in place.
 """
 
 import codecs

@@ -23,7 +23,7 @@ def rewritten(text: pl.Series) -> pl.Series:
     """Times with slashes behind the year, without signs, with AM or PM, or with UTC, as ISO 8601.
 
     Args:
-        text: without spaces at its ends. What is written otherwise stays as it is.
+        text: without spaces at its ends. Other forms are returned unchanged.
     """
     found = text.str.replace(r"\s?(UTC|GMT|utc|gmt)$", "Z")
     found = found.str.replace(r"^(\d{4})/(\d)/", "${1}/0${2}/")

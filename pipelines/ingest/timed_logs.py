@@ -27,7 +27,7 @@ from pipelines.ingest.work import Work
 
 
 def take_log(plan: Plan, work: Work) -> IngestRecord:
-    """Read what is new of a log, and write the days that it belongs to and the rejects.
+    """Read the new rows of a log, and write their days and the rejects.
 
     Raises:
         DamagedDayError: a day that is to be added to is not as it was written.
@@ -108,7 +108,7 @@ def _distinct_plays(
 
     Args:
         rows: the new ones, with their LINE.
-        known: the day as it stands.
+        known: the day as it is so far.
     """
     if known is not None:
         earlier = known.of_raw_file().with_columns(pl.lit(0, dtype=pl.Int64).alias(LINE))

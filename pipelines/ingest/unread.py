@@ -1,4 +1,4 @@
-"""What lies among the raw files and in `incoming` and is not read, each with the reason."""
+"""Files among the raw files and in `incoming` that are not read, each with the reason."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pipelines.ingest.raw_files import BIG_MATRIX, INCOMING, RAW_FILES, find_raw
 NAMED_MAX = 20
 _WAY = f"deliver it in {INCOMING}/"
 _PACKED = {".bz2", ".xz", ".zip", ".7z", ".tar", ".tgz"}
-# What lies beside data in downloads and homes, and holds none.
+# Names of other files in downloads and homes, which contain no data.
 _NO_DATA = {
     "",
     ".bib",
@@ -121,7 +121,7 @@ def _beside_raw_files(raw_dir: Path, folder: Path) -> Iterator[str]:
 def _of_folder(folder: Path, name: str) -> Iterator[str]:
     """The first file with data of a folder beside the raw files, at any depth, and how many there are."""
     if (folder / "state" / "home.lock").is_file():
-        return  # what nightreel itself writes, where the raw files lie in the home
+        return  # nightreel's own files, if the raw files are in the home
     inside = []
     looked_at = 0
     for parent, folders, files in os.walk(folder):

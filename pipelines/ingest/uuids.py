@@ -28,7 +28,7 @@ def without_objects(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def uuid_texts(values: Iterable[Any]) -> list[str | None] | None:
-    """Values as text, None for what is missing; no list at all where none of them is a UUID object."""
+    """Values as text, None if missing; None instead of a list if no value is a UUID object."""
     present = list(values)
     if not any(isinstance(one, uuid.UUID) for one in present):
         return None

@@ -1,6 +1,6 @@
 """Rows of a query as Parquet files: of `[data] plays = "sql:SELECT ..."` and its like.
 
-The first answer is the raw file. With `watermark`, later nights ask for what is at or above the highest value
+The first answer is the raw file. With `watermark`, later nights ask for rows at or above the highest value
 seen, and what comes is a delivery, known from its arrival on; rows that come again count once. Without it
 the query is asked again each time, and a changed answer is a changed raw file.
 """

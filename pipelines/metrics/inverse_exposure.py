@@ -1,6 +1,6 @@
 """Metrics that count a relevant video by the inverse of how often it was shown, not as one.
 
-What is shown often is played often, so a list that only follows exposure looks good by plain metrics. With
+A video that is shown often is played often, so lists that follow exposure look good by plain metrics. With
 w = 1 / propensity of being shown, clipped and normalised by the user's own weights (self-normalised), it does
 not. With equal weights each metric is the plain one. Every one reads `RankedLists` whose gains are weights.
 

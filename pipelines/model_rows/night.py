@@ -53,7 +53,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Night:
-    """What is known at the beginning of a night.
+    """Everything known at the beginning of a night.
 
     Attributes:
         plays_columns: int64, the position in the catalogue of each video of `plays`.
@@ -80,7 +80,7 @@ class Night:
     def of(
         cls, past: Past, plays: PlaysByUser, sides: Sides, listable: pl.DataFrame, settings: SourceNeeds
     ) -> "Night":
-        """Fit or read the sources, and gather what is known of each video.
+        """Fit or read the sources, and gather the facts about each video.
 
         Args:
             past: plays before the cutoff.

@@ -62,7 +62,7 @@ class Sides:
         names: features of a pair in the service's order.
         users, videos: one row each, in the order asked for.
         user_factors, video_factors: float32 [rows, factors], NaN where there are none.
-        constants: position in a pair's row -> value, of what is the same for all pairs.
+        constants: index in a pair's row -> value, for features that are the same for all pairs.
         als_place: the column of als_score in a pair's row.
         pairs: the other features of pairs.
     """
@@ -167,7 +167,7 @@ def sides_as_of(
     zone: ZoneInfo,
     profiles_at: datetime | None = None,
 ) -> Sides:
-    """Join and encode what is known of these users and videos as of the instant.
+    """Join and encode the features of these users and videos as of the instant.
 
     Args:
         profiles_at: the instant as of which profiles, texts and categories are read, since these have no

@@ -1,4 +1,4 @@
-"""What is known of each video at a night's cutoff: recent shows and likes, age, and reception."""
+"""Facts about each video at a night's cutoff: recent shows and likes, age, and reception."""
 
 import numpy as np
 
@@ -62,6 +62,6 @@ def video_features(
 
 
 def _relative(counts: np.ndarray, listable: np.ndarray) -> np.ndarray:
-    # Only of what is known: how many videos are still to come says something of the future.
+    # Only of known videos, since the number of videos still to come would reveal the future.
     relative: np.ndarray = np.log((counts + 1.0) / (counts[listable].mean(dtype=np.float64) + 1.0))
     return relative

@@ -207,7 +207,7 @@ def common_parameters(settings: RankerNeeds, rows: int) -> dict[str, Any]:
     # How many trees there are is counted where they grow, part by part.
     for counted in ("num_iterations", "early_stopping_round"):
         del chosen[counted]
-    # What LightGBM is not to be set otherwise stands last.
+    # Last come the parameters that LightGBM must not be given otherwise.
     return (
         ours
         | chosen

@@ -1,4 +1,4 @@
-"""Where the answers of trees about a number change, and between which of these borders a value lies."""
+"""Where the answers of trees about a number change, and between which of these borders a value is."""
 
 from dataclasses import dataclass
 

@@ -3,7 +3,7 @@
 A classifier of one class says the same of every video, and a filter by it keeps whatever comes first. So it
 learns from the amounts then, as the regressor does: where no play reaches `like_threshold`, those nearest to
 it still differ from the others. Where the amounts are all the same too, the objective `shown` has nothing
-to learn; `next_day` can still tell what is played from what is not.
+to learn; `next_day` can still learn which videos are played.
 """
 
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ class Classes:
         elif ranker.objective == "shown":
             remedy = "Set [ranker] objective = next_day, which learns from more, or check watch_ratio."
         else:
-            remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
+            remedy = "Ingest a longer log: next_day learns from videos without a play, over several days."
         raise InputError(
             f"interactions: of the {self.plays} plays that models are fitted on {self.liked_share:.3%} are "
             f"liked ({_rule(data)}), and watch_ratio is "

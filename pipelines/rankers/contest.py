@@ -3,7 +3,7 @@
 Where a fully observed matrix exists, lists are of its validation users, from its videos, as of the log's end.
 Else they are of the days of the early-stopping window, each as of its start, from the whole catalogue:
 rankers of the next day are trained anew without these days, and no tree of the others has learnt from them.
-What is reported later, the matrix's other users and the days of the holdout, has no part.
+The data of later reports, the matrix's other users and the holdout days, is not used.
 """
 
 from collections.abc import Sequence

@@ -165,7 +165,7 @@ def _blocks(arena: Arena) -> Iterator[np.ndarray]:
 
 
 def _kept(likely: np.ndarray, among: np.ndarray, settings: RankerSettings) -> np.ndarray:
-    """What the classifier keeps, and at least what is measured."""
+    """The videos that the classifier keeps, but at least as many as are measured."""
     return best_positions(likely, among, max(settings.filter_k, _DEPTH))
 
 

@@ -1,15 +1,15 @@
-"""What orders the videos that the filter keeps: the regressor, with als_score where that ranks better.
+"""The order of the videos that the filter keeps: the regressor's, with als_score if that ranks better.
 
 The rankers learn from a whole log, in whose first days ALS knows little, so they may trust it less than it
 deserves by the end. So lists are made as they would have been at the start of the early-stopping window,
-which no tree has learnt from: of what each user had not seen, from features of that instant. What the user
-then liked says whether als_score should count, with a quarter of the regressor's weight. It counts only if
+which no tree has learnt from: of videos that a user had not seen, with features of that instant. What the
+user liked next decides whether als_score counts, with a quarter of the regressor's weight. It counts only if
 two conditions hold; otherwise the regressor orders alone:
 
 - DCG over the users gains by more than chance.
-- It also gains where each liked video counts by the inverse of its plays (inverse propensity: Schnabel et
-  al., Recommendations as Treatments, ICML 2016). What is shown a lot is liked a lot: a score that follows
-  what is shown seems to rank better, and would not for a user who is shown everything.
+- It also gains if each liked video is weighted by the inverse of its plays (inverse propensity: Schnabel et
+  al., Recommendations as Treatments, ICML 2016). Videos that are shown a lot are liked a lot: a score that
+  follows exposure seems to rank better, but would not for a user who is shown everything.
 
 Why both conditions, and no larger weights: docs/decisions/list-order.md.
 """

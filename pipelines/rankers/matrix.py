@@ -26,7 +26,7 @@ class FeatureMatrix:
     """The rows of a frame under an encoding, as float32 blocks in service order.
 
     Slicing, or indexing by an array of row numbers, gives float32 [rows, features]; missing values are NaN.
-    A block lies in memory feature by feature, as it is gathered and binned.
+    A block is column-major in memory: it is gathered and binned feature by feature.
     """
 
     def __init__(self, frame: FeatureFrame, encoding: FeatureEncoding) -> None:

@@ -95,7 +95,7 @@ class Judge:
     """The mean NDCG at 10 and 100 over the validation examples."""
 
     def __init__(self, rows: NightRows) -> None:
-        """Keep what is needed of the validation examples among these rows."""
+        """Keep the needed columns of the validation examples among these rows."""
         self._group = rows.group[rows.is_validation]
         self._outcome = Outcome.of(self._group, rows.liked[rows.is_validation], None, max(_MEASURED_AT))
 

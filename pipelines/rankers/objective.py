@@ -1,4 +1,4 @@
-"""What a model is trained for: what is liked if shown, or what is liked on the next day out of all videos.
+"""What a model is trained to predict: videos liked if shown, or videos liked on the next day out of all.
 
 `auto` takes what wins the `contest` on past data: on the validation users of a fully observed matrix, else on
 the days before the holdout. Other users and later days, which are reported, have no part.
@@ -101,7 +101,7 @@ def choose_objective(
     if settings.ranker.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")
     is_auto = settings.ranker.objective == "auto"
-    # If every play is liked, only what is not played can teach what is not liked.
+    # If every play is liked, only videos without a play can be negatives.
     only_liked = bool(data.targets.liked[data.slices.fit].all())
     if is_auto and is_fully_observed(settings.paths) and not only_liked:
         return _chosen_on_matrix(data, store, ranker, settings)
@@ -177,7 +177,7 @@ def _contest_of_days(
 ) -> tuple[Contest | None, str]:
     """On the days before the holdout that stop the models early; and why, where nothing could be compared."""
     if data.targets.liked[data.slices.fit].all():
-        return None, "every play is liked: what is liked if shown cannot be learnt"
+        return None, "every play is liked: `shown` cannot be learnt"
     earlier = rows.before(data.cuts.stop_from)
     arenas = arenas_of_days(data, settings)
     users = sum(len(arena.user_id) for _, arena in arenas)

@@ -1,7 +1,7 @@
 """Fits both rankers on a Ray cluster: LightGBM's data-parallel learning, each worker with a share of plays.
 
 Ray Train starts a worker for each core and connects LightGBM's workers. The joined sources and the positions
-of the join lie in each node's object store once; a worker composes and bins the rows of its own share, so
+of the join are in each node's object store once; a worker composes and bins the rows of its own share, so
 that the wide matrix never exists. Who has which rows follows from their numbers alone: sums round by
 the shares, so the same data must be dealt the same way to give the same trees. All workers bin by the same
 sample, turn from part to part of the log as one machine does, each with its share of a part, and stop by the
@@ -41,7 +41,7 @@ _RETRIES = 2
 
 @dataclass(frozen=True)
 class _Job:
-    """What every worker needs; its arrays are read where they lie, in the node's object store."""
+    """What every worker needs; its arrays are read in place, in the node's object store."""
 
     matrix: FeatureMatrix
     targets: Targets

@@ -14,7 +14,7 @@ from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_forest import PairForest
 
-# What is worked on at a time: five arrays of so many numbers stay near the processor.
+# Numbers per array that are processed at a time: five such arrays stay in the processor's cache.
 PAIRS_AT_A_TIME = 65_536
 
 

@@ -202,7 +202,7 @@ def _rows_of(
         return part, rows, *_outcome(one, part, past, to_catalogue, len(night.catalogue))
 
     starts = range(0, len(one.user_id), _BLOCK_USERS)
-    # What is drawn at random is drawn in the order of the blocks, whichever thread composed them.
+    # Random draws are made in the order of the blocks, whichever thread composed them.
     for part, rows, liked, amount in made_in_order(composed, starts, settings.threads):
         own_liked, own_amount = liked[rows.user, rows.video], amount[rows.user, rows.video]
         validation = validates[part][rows.user]

@@ -1,10 +1,10 @@
 """How much the personal part of the hybrid's order counts, for each length of history.
 
 Fitted on data that the model has not learnt from: the validation users of a fully observed matrix, else the
-past lists that choose the order. On KuaiRec's real positives the regressor averaged over users,
-as one list for all, is far above the same scores user by user; elsewhere taste is most of what is known. So
-past data decides, and a score stays as it is unless another weight is better by more than chance, and better
-where each liked video counts by the inverse of its plays as well: the mean follows what is shown a lot.
+past lists that choose the order. On KuaiRec's real positives, the regressor averaged over users, as one list
+for all, is far better than the same scores user by user; elsewhere taste matters most. So past data decides.
+A score is left unchanged unless another weight is better by more than chance, and also better if each liked
+video is weighted by the inverse of its plays, since the mean favours videos that are shown a lot.
 """
 
 from dataclasses import replace

@@ -40,7 +40,7 @@ def interval_numbers(
 ) -> None:
     """The interval of each value: how many borders are below it, and for NaN one more than there are borders.
 
-    Few borders lie in the cell of a value, so that a step or two from those before it are enough.
+    Few borders are in the cell of a value, so a step or two from those before it are enough.
 
     Args:
         borders: float64, ascending.

@@ -213,7 +213,7 @@ def _stroke(line: Line, x: Callable[[float], float], y: Callable[[float], float]
 
 
 def _spread(ends: Sequence[tuple[float, Line]], *, low: float, high: float) -> list[tuple[float, Line]]:
-    """Labels at the height of their lines, moved apart where they would lie over one another."""
+    """Labels at the height of their lines, moved apart where they would overlap."""
     ordered = sorted(ends, key=lambda end: end[0])
     heights: list[float] = []
     for at, _ in ordered:

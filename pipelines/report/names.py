@@ -18,7 +18,7 @@ _SYSTEMS = {
 
 # Term: what it means. A heading of a table leads here.
 GLOSSARY: Mapping[str, str] = {
-    "system": "Something that makes lists: what is published, popularity, a source alone, one model alone.",
+    "system": "Something that makes lists: the published hybrid, popularity, one source or one model.",
     "hybrid": "What nightreel publishes: candidates from several sources, put in order by a classifier and "
     "a regressor.",
     "popularity": "One list for everyone. Yesterday's: the videos most liked on the day before. By "

@@ -24,7 +24,7 @@ _VIDEOS, _WEIGHTS = "videos", "weights"
 
 @dataclass(frozen=True)
 class Ease:
-    """EASE on liked plays, or on all plays, which follow what is shown to the same users.
+    """EASE on liked plays, or on all plays, which reflect what is shown to the same users.
 
     Attributes:
         liked_only: whether it is fitted on liked plays instead of all plays.
@@ -35,7 +35,7 @@ class Ease:
     regularization: float
 
     def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
-        """Fit `weights`, float32 [videos, videos], of the most played videos: `videos`, int32 codes."""
+        """Fit `weights`, float32 [videos, videos], of the most played videos; `videos`: their int32 codes."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         pairs = some.pairs(some.liked if self.liked_only else slice(None))
         plays = np.asarray(pairs.sum(axis=0)).ravel()

@@ -9,7 +9,7 @@ from nightreel.core.instants import DAY_US
 from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.past import Past
 
-# How fast a liked play, and any play, fades with each later one; and what is too faint to count.
+# The decay of a liked play, and of any play, with each later one; and the weight below which none counts.
 _LIKED_DECAY, _PLAYED_DECAY, _FAINT = 0.95, 0.98, 0.01
 _PRIOR_LIKES, _PRIOR_PLAYS = 3.0, 10.0
 

@@ -1,7 +1,7 @@
-"""What is liked soon after what: videos that follow each other in the users' own order of liked plays.
+"""Videos that are liked soon after each other: by the users' own order of liked plays.
 
 Each liked play points to the ones that the same user liked next, the nearer the stronger; a video's pointers
-are divided by the square roots of how much it points and how much it is pointed to, so that what is popular
+are divided by the square roots of how much it points and how much it is pointed to, so that popular videos
 does not follow everything. Measured in docs/decisions/candidate-sources.md.
 """
 

@@ -87,7 +87,7 @@ class Past:
     def of_some_users(self, plays_max: int, seed: int) -> "Past":
         """The plays of a hashed sample of users that have about `plays_max` together; all plays if fewer.
 
-        What is learnt about videos from a few million plays changes little with more. Every source takes the
+        More than a few million plays change little in what is learnt about videos. Every source takes the
         same sample, so it is drawn once.
         """
         if len(self) <= plays_max:
@@ -114,7 +114,7 @@ class Past:
         )
 
     def digest(self, decisive: Sequence[str]) -> str:
-        """A digest of these plays and settings, which names what is learnt from them."""
+        """A digest of these plays and settings: the name of the file of a fit on them."""
         found = hashlib.blake2b(digest_size=12)
         for text in decisive:
             found.update(text.encode() + b"\0")
@@ -134,7 +134,7 @@ class Past:
 def ids_and_codes(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct ids, and each entry's position among them.
 
-    As np.unique with return_inverse, but without sorting where the ids lie close together: a fifth of the
+    Like np.unique with return_inverse, but without sorting if the ids are close together: a fifth of the
     time on KuaiRec's 11.6 million plays.
 
     Args:

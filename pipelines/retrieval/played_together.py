@@ -1,9 +1,9 @@
 """What users play together: for each video the ones that the same users played shortly before or after it.
 
-Two plays of a user count more, the fewer lie between them and the newer they are. What is popular is played
-beside everything, so each video's weight is damped by how much it is played in all; only a little, since what
-is popular is also what is played next. Borders of sessions are ignored: in a feed where a session is a play
-or two, the user's next session still says something. Measured in docs/decisions/shared-lists.md.
+Two plays of a user count more the fewer plays are between them and the newer they are. Popular videos are
+played next to everything, so each video's weight is reduced by its number of plays; only a little, since
+popular videos are also the ones that are played next. Borders of sessions are ignored: in a feed with one or
+two plays a session, the user's next session is still informative. Measured in docs/decisions/shared-lists.md.
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ BACKTEST_USERS = 1_000
 
 @dataclass(frozen=True)
 class PastNight:
-    """One day of the backtest: what was known at its start, and what is fitted on it.
+    """One day of the backtest: what was known at its start, and the models fitted on that.
 
     Attributes:
         plays: of the users who count; only plays before the day are used.

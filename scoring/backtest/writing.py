@@ -36,7 +36,7 @@ def write_lists(files: Mapping[str, tuple[Path, str]], blocks: Iterable[Mapping[
         blocks: system name -> rows, for one block of users at a time.
     """
     with ExitStack() as stack:
-        # What is entered later is left first: a file is closed before it gets its name.
+        # Contexts end in reverse order: a file is closed before it gets its name.
         writers = {}
         for system, (path, inputs) in files.items():
             temporary = stack.enter_context(atomic_write(path))

@@ -1,1 +1,1 @@
-"""From lists in memory to the table that apps read, and what is read from it: SQLite and PostgreSQL."""
+"""Writing lists to the table that apps read, and reading it: SQLite and PostgreSQL."""

@@ -173,7 +173,7 @@ def _finite(part: Part) -> None:
 
 
 def _scores_by_rank(part: Part) -> None:
-    # What a rule has moved stands where the rule says.
+    # A rule decides the rank of the rows that it moves.
     own = np.flatnonzero(part.lists.rule == "")
     user, score = part.user[own], part.lists.score[own]
     rises = np.zeros(len(part.lists), dtype=bool)

@@ -82,7 +82,7 @@ class ReadyRows:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """What is read back of a run.
+    """The rows of a run that are read back.
 
     Attributes:
         key: the columns that say whose list a row is of; with the run and the rank, the primary key.

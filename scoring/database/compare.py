@@ -168,7 +168,7 @@ def _ids(found: Iterable[int | str]) -> np.ndarray:
 
 
 def _some_users(connection: Connection, run_id: int, most: int) -> np.ndarray:
-    """About `most` users with a list, from ranges that lie evenly over all ids; ascending."""
+    """About `most` users with a list, from ranges spread evenly over all ids; ascending."""
     firsts = select(_user).where(_run == run_id, recommendation.c.rank == 1)
     ends = [connection.execute(firsts.order_by(order).limit(1)).scalar() for order in (_user, _user.desc())]
     if ends[0] is None or ends[1] is None:

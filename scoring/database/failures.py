@@ -16,7 +16,7 @@ from scoring.database.url import masked, sqlite_file
 
 _REMEDIES = {
     "unsupported startup parameter": (
-        "A pooler (PgBouncer) stands before the database and refuses an option of the URL: take the option "
+        "A pooler (PgBouncer) in front of the database refuses an option of the URL: take the option "
         "out of [database] url, or add it to the pooler's ignore_startup_parameters."
     ),
     "statement pooling mode": (

@@ -21,7 +21,7 @@ _key = recommendation_run.c[columns.RUN_ID]
 
 
 class RunFields(TypedDict):
-    """What is known of a run, besides its id and whether apps read it.
+    """The facts of a run, besides its id and whether apps read it.
 
     Attributes:
         stages: JSON, seconds by stage.
@@ -66,7 +66,7 @@ def list_runs(settings: DatabaseNeeds) -> list[RunFacts]:
 
 
 def run_facts(run: RowMapping, shown: int | None) -> RunFacts:
-    """What is said of a row of recommendation_run, where apps read the run `shown`."""
+    """A row of recommendation_run as text for people, if apps read the run `shown`."""
     facts = {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
     return cast(RunFacts, facts | {name: run[name] for name in RUN_FIELDS})
 

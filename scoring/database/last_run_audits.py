@@ -19,7 +19,7 @@ def in_line_with_last(what: str, now: int, before: int, min_share: float) -> Non
     """Raise AuditError if `now` is less than `min_share` of `before`, the last published run's count.
 
     Args:
-        what: what is counted, users or rows, for the message.
+        what: the counted unit, users or rows, for the message.
     """
     if now < min_share * before:
         raise AuditError(

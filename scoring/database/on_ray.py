@@ -117,7 +117,7 @@ class ListsOnRay:
 
 
 class _Scorer:
-    """An actor that scores parts, one at a time, with what is opened once; there is one for each core."""
+    """An actor that scores parts, one at a time, and opens its inputs once; there is one for each core."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class _Scorer:
 
 
 class _Loader:
-    """An actor that adds parts to the run; done again, a part stands there once all the same."""
+    """An actor that adds parts to the run; a part that is added again is there only once."""
 
     def __init__(self, run_id: int, settings: DatabaseNeeds, parts: Folder, ids: ListIds) -> None:
         self._run_id, self._ids = run_id, ids

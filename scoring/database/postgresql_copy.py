@@ -60,7 +60,7 @@ def decoded(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
         null = lengths == _NULL
         lengths[null] = 0
         if field.type in _BINARY:
-            # What is read in a null's position belongs to the next field, and is masked.
+            # The bytes at a null's position belong to the next field, and are masked.
             values = _values(content, _BINARY[field.type])[at]
             values = values.astype(values.dtype.newbyteorder("="))
             arrays.append(pa.array(values, mask=null if null.any() else None))

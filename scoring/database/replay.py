@@ -64,7 +64,7 @@ def moment_of(
     if as_of is not None and known_at is None:
         known_at = known_at_of(settings, instant, model_version)
     known = known_now(settings.paths, settings.data)
-    # If nothing has arrived since, what was known then is what is known.
+    # If nothing has arrived since, the same is known as then.
     knew_less = known_at is not None and known_at < last_arrival(settings.paths)
     # An as-of of this very minute is not a replay, though some seconds have passed since.
     earlier = as_of is not None and instant < default_as_of(settings.paths, settings.data, now - SKEW)

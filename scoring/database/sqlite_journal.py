@@ -84,6 +84,6 @@ def leave_for_readers(connection: sqlite3.Connection, record: Any) -> None:
         file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
         if record.info.get(_PUBLISHES) or has_less_than(file, _FILLING_BYTES):
             connection.execute("PRAGMA busy_timeout = 0")
-            # While readers read; what is left to be done then keeps them out for an instant only.
+            # Beside readers; the rest of the work then blocks them only for an instant.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("PRAGMA journal_mode = DELETE")

@@ -5,7 +5,7 @@ process must not open the same file: each drops the other's locks on it. So rows
 which is ADBC's at one time and that of Python's SQLite at another; between it and the database SQLite copies
 them itself (docs/decisions/publishing.md).
 
-The file lies in a hidden folder beside the database. Its process holds the lock on that folder, so that the
+The file is in a hidden folder beside the database. Its process holds the lock on that folder, so that the
 next writer can tell what a killed process has left behind.
 """
 

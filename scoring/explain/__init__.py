@@ -1,4 +1,4 @@
-"""Why a video stands in a user's list, or why it does not: as of the run's own instant, by its own model."""
+"""Why a video is or is not in a user's list, as of the run's instant and by the run's model."""
 
 from scoring.explain.explain import explain
 from scoring.explain.explanation import Contribution, Explanation, Nearby, NoListError, Reason

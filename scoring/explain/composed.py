@@ -116,7 +116,7 @@ class NightOfUser:
         """The same with the way of the user whose list it is."""
         candidates, sides, as_of, settings = self.candidates, self.sides, self.run.as_of, self.settings
         if objective_of(self.model) == NEXT_DAY:
-            # What is earlier than the instant is all that a night reads of the log.
+            # A night reads only plays before the instant.
             night = next_day.night_of(candidates, sides, self.plays, as_of, settings)
             ranker = NextDayRanker.load(self.model.folder, NEXT_DAY)
             trace = next_day.trace_of_user(candidates, night, ranker, as_of, settings=settings, user=followed)

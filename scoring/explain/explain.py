@@ -62,7 +62,7 @@ def explain(
     user = ids.user.codes_of([user_id])[ids.user.key(user_id)]
     codes = ids.video.codes_of([one[columns.VIDEO_ID] for one in stored])
     listed = np.array([codes[ids.video.key(one[columns.VIDEO_ID])] for one in stored])
-    # What is in the list was not blocked then.
+    # A video in the list was not blocked then.
     blocked = np.setdiff1d(exclusions.blocklist, listed)
     with as_known_at(settings, run.known_at or ALWAYS_KNOWN) as home:
         night = NightOfUser.of(

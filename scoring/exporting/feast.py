@@ -44,7 +44,7 @@ def export_to_feast(
         run_id: by default the run that apps read.
 
     Raises:
-        InputError: the run has no lists, or Feast's features lie in PostgreSQL.
+        InputError: the run has no lists, or Feast's features are in PostgreSQL.
     """
     if features_in_postgresql():
         raise InputError(

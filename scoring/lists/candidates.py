@@ -1,4 +1,4 @@
-"""Who gets a list and which videos may stand in it: a bit for each user and video says what was seen."""
+"""Who gets a list and which videos may be in it: a bit for each user and video says what was seen."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Cap:
 
 @dataclass(frozen=True)
 class About:
-    """What is known of the videos besides their features, one entry per video.
+    """Facts about the videos besides their features, one entry per video.
 
     Attributes:
         groups: key of a catalogue group, such as the author -> int64 [videos], negative where unknown.

@@ -228,7 +228,7 @@ class HybridLists:
     ) -> list[np.ndarray]:
         """A model's scores for users of a block, from index `first` on.
 
-        pairs: of each user the positions of the videos, their als_score, and what is not asked for here.
+        pairs: for each user the indices of the videos, their als_score, and a value that is not used here.
         """
         lengths = [len(of_user[0]) for of_user in pairs]
         user = first + np.repeat(np.arange(len(pairs)), lengths)

@@ -126,7 +126,7 @@ def _first_unseen(
     left = np.arange(len(seen)) if len(order) else np.zeros(0, dtype=np.int64)
     width = 4 * depth
     while len(left):
-        # Mostly they stand near the top.
+        # Most of them are near the top.
         head = order[:width]
         is_open = bits_at(seen, left[:, None], head[None, :]) == 0
         rank = np.cumsum(is_open, axis=1, dtype=np.int32)

@@ -3,8 +3,8 @@
 - `als`: largest dot product of the user's and the video's factors.
 - `popular`: the top rated.
 - `fresh`: the newest uploads.
-- `alike`: content-based: of the authors, then the first-level categories, most frequent among the videos that
-  the user has seen.
+- `alike`: content-based: videos of the authors, then of the first-level categories, that are most frequent
+  among the videos that the user has seen.
 
 An own source (docs/own-models.md) returns what it recommended to the user.
 
@@ -174,7 +174,7 @@ def _first_open(
     """The first `most` positions of an order that are open, and not among those `besides`."""
     length = 2 * most + len(besides)
     while True:
-        # Mostly they stand near the top.
+        # Most of them are near the top.
         head = order[:length]
         found: np.ndarray = head[open_videos.holds(head) & ~np.isin(head, besides)][:most]
         if len(found) == most or length >= len(order):

@@ -1,4 +1,4 @@
-"""Every user's list by a model version, whatever its objective: what is published."""
+"""The lists to publish: every user's, by a model version of any objective."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime

@@ -82,7 +82,7 @@ class PositionFacts(TypedDict):
 
 
 class NightCounts(TypedDict):
-    """What is counted of one run."""
+    """The counts of one run."""
 
     run_id: int
     shown_from: datetime
@@ -131,7 +131,7 @@ class NightFacts(NightCounts):
 
 
 class Scorecard(TypedDict):
-    """Nights, newest first; the newest experiment's arms; and what is out of the usual band.
+    """Nights, newest first; the newest experiment's arms; and figures outside the usual band.
 
     Attributes:
         days: how many are looked back.

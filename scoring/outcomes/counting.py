@@ -127,10 +127,10 @@ def _parts(connection: Connection, run_id: int, ids: ListIds) -> Iterator[pl.Dat
 
 
 class _Rows:
-    """What is counted of a run's rows, part by part.
+    """Counts of a run's rows, part by part.
 
     Attributes:
-        listed: video_id and in how many lists it stands, as `rows`.
+        listed: video_id, and the number of lists that contain it as `rows`.
         played: user_id, liked, rank of the rows that were played, wherever their user found the video.
         followed: the same of the rows whose plays count.
         displayed: user_id, video_id of the rows that were displayed.

@@ -26,7 +26,7 @@ _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
 _BAND_NIGHTS_MIN, _BAND_NIGHTS_MAX, _BAND_WIDTH = 5, 14, 3.0
 _MAD_TO_SD = 1.4826
 _LEAST_WIDTH = 0.005
-# Nights that are read to find the newest judged one and those before it; replays may lie between.
+# Nights that are read to find the newest judged one and those before it; replays may be among them.
 _ALARM_NIGHTS = 60
 # A night is judged when its lists were shown for most of a day and the log covers most of that time.
 _JUDGED_SPAN = timedelta(hours=12)
@@ -213,7 +213,7 @@ def _by_run(connection: Connection, table: Table, runs: Sequence[int]) -> dict[i
 
 
 def _out_of_band(night: Night, before: Sequence[Night]) -> list[str]:
-    """What of a night falls out of the median of those before it by three standard deviations.
+    """Figures of a night that differ from the median of earlier nights by three standard deviations.
 
     The deviation is that of the nights (by their median absolute deviation) and that of a share of so many.
     """

@@ -265,7 +265,7 @@ def _finite(estimate: Estimate) -> dict[str, float | None]:
 def _expected(drawn: Drawn, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a reward model expects of each row, and of the choices of the model asked about.
 
-    The model is each video's mean reward, shrunk to the mean of all, of the other half of the users: fitted
+    The model is each video's mean reward among the other half of the users, shrunk to the mean of all: fitted
     on no row that it is asked about.
     """
     half = (drawn.user % 2).astype(np.int64)

@@ -94,7 +94,7 @@ class Entities:
         """All rows."""
         if self._table is None:
             assert self.dataset is not None
-            # Times in one piece are read where they lie, without a copy beside the column.
+            # Times in one chunk are read in place, without a copy of the column.
             table = read_rows(self.dataset, what=self.what)
             self._table = in_one_chunk(table, [self.time_column] if self.time_column else [])
         return self._table

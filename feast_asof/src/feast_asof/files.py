@@ -1,4 +1,4 @@
-"""Where data lies, here or in an object store: one way to look, to write a whole file, and to hold a lock."""
+"""Files on disk or in an object store: list them, write one as a whole, hold a lock."""
 
 import fcntl
 import os

@@ -199,7 +199,7 @@ def _ranks(times: Instants, keys: int) -> tuple[TimeRanks, int]:
 def _oldest(times: Instants, ttl_us: int, unit: Unit) -> Int64Array:
     """The oldest instant that a value may have at each time, as far back as int64 goes."""
     oldest, ttl = times.ceil(unit), ttl_us * (NANOSECONDS if unit == "ns" else 1)
-    # No two instants lie further apart than two of these steps.
+    # No two instants are further apart than two of these steps.
     for step in (min(ttl, LATEST), min(max(ttl - LATEST, 0), LATEST)):
         oldest = np.where(oldest < MISSING + step, MISSING, oldest - step)
     return oldest
@@ -221,7 +221,7 @@ def _order_by_key(code: Int64Array, keys: int, times: Instants) -> Int32Array | 
 
 
 def _order(packed: Int64Array, created: Instants | None) -> Int32Array | None:
-    """The stable order by (packed, created); None where the rows stand in it already."""
+    """The stable order by (packed, created); None if the rows are already in it."""
     if created is None:
         if np.all(packed[1:] >= packed[:-1]):
             return None

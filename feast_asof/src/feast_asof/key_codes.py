@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from feast_asof.search import Int32Array, Int64Array, distinct, search
 
 UNKNOWN = -1
-# Whole numbers that lie so close are looked up in a table, which takes a quarter of a hash table's time.
+# Integers in so small a range are looked up in a table, which takes a quarter of a hash table's time.
 TABLE_PER_KEY = 16
 
 

@@ -88,7 +88,7 @@ def joined_dataset(
 
 
 class _Joiner:
-    """An actor that joins shares; the sources' arrays lie in its node's object store, not in it."""
+    """An actor that joins shares; the sources' arrays are in its node's object store, not in the actor."""
 
     def __init__(self, request: _Request, sources: Sequence["ray.ObjectRef[ReadSource]"]) -> None:
         known = dict(zip(_distinct(request.views), ray.get(list(sources)), strict=True))
@@ -141,7 +141,7 @@ def _index(source: SharedSource) -> tuple[int, ReadSource]:
 
 
 def _shares(entities: Entities) -> "Iterator[ray.ObjectRef[pa.Table] | ds.Dataset]":
-    """The rows in shares of about READ_ROWS: what is to be read, or where those in memory lie."""
+    """The rows in shares of about READ_ROWS: the files to read, or the positions of rows in memory."""
     if entities.dataset is not None and entities.num_rows:
         yield from _unread(entities.dataset)
         return

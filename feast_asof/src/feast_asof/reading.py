@@ -87,7 +87,7 @@ class Gathering:
         if not len(self._unknown) or numbers is None or column.null_count or not len(column):
             return pc.take(column, self._rows, boundscheck=False, memory_pool=POOL)
         values = pc.take(column, self._any_rows, boundscheck=False, memory_pool=POOL).buffers()[1]
-        # No value of another row lies hidden below a null.
+        # No value of another row is hidden below a null.
         np.frombuffer(values, numbers)[self._unknown] = 0
         nulls = self._rows.buffers()[0]
         return pa.Array.from_buffers(

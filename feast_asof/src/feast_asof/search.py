@@ -11,7 +11,7 @@ Int64Array = NDArray[np.int64]
 
 # Values looked up at a time: the temporaries stay small beside the values themselves.
 BLOCK_ROWS = 131_072
-# A haystack of up to so many values lies in the cache, and needles in any order find their way.
+# A haystack of up to this many values fits into the cache, so needles may come in any order.
 CACHED_ROWS = 4_096
 # From so many values of one key on, a search of its run takes as many steps as one of all values in order.
 LONG_RUN = 1 << 14

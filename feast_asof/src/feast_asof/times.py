@@ -20,7 +20,7 @@ LATEST = int(np.iinfo(np.int64).max)
 # NumPy's own "not a time"; it sorts before every instant.
 MISSING = int(np.iinfo(np.int64).min)
 
-# An offset stands behind the hours, so that the dashes of a date are none.
+# An offset comes after the hours, so the dashes of a date are not taken for one.
 HAS_OFFSET = r"^\s*[^T\s]+[T ].*[Z+-]"
 # What pandas would replace by the clock of this moment.
 CLOCK_WORD = r"(?i)^\s*(now|today)\s*$"

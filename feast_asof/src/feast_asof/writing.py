@@ -124,7 +124,7 @@ def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> 
             f"make it a folder, which gets one file more each time."
         )
     with target.locked():
-        # What is read before the lock is held may be without another writer's rows.
+        # A file read before the lock is held may lack another writer's rows.
         source = open_source(config, view.batch_source, what=what)
         added = _fitted(table, source)
         assert not isinstance(source.dataset, ScannedRows)

@@ -1,4 +1,4 @@
-"""What is computed when a pair, or an instant, is asked for: each formula once, for Feast and in bulk."""
+"""Formulas of on-demand features, of a pair or an instant: each written once, for Feast and for arrays."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""`[data]`: where the log lies, how its files are read, and which plays are liked."""
+"""`[data]`: where the log is, how its files are read, and which plays are liked."""
 
 import codecs
 from pathlib import Path

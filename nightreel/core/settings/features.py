@@ -1,4 +1,4 @@
-"""`[features]`: what is computed of users and videos, and ALS."""
+"""`[features]`: features of users and videos, and ALS."""
 
 from typing import Any
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Held by nightreel, with what to do instead.
 _HELD: Mapping[str, str] = {
-    "seed": "set `seed`, which stands above all tables",
-    "num_threads": "set `threads`, which stands above all tables",
+    "seed": "set `seed`, which is outside all tables",
+    "num_threads": "set `threads`, which is outside all tables",
     **dict.fromkeys(
         ("data_random_seed", "feature_fraction_seed", "bagging_seed", "extra_seed", "drop_seed"),
         "set `seed`, from which it follows",

@@ -1,4 +1,4 @@
-"""`[lists]`: how long a list is, and what may stand in it."""
+"""`[lists]`: how long a list is, and what may be in it."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from nightreel.core.settings.section import Section, listed
 
 
 class Exclusions(Section):
-    """What is left out of every list."""
+    """Videos that are never listed."""
 
     seen: bool = Field(default=True, description="videos that the user has watched")
     seen_days: int | None = Field(
@@ -74,7 +74,7 @@ class ListSettings(Section):
     """Rules of each user's list."""
 
     top_k: int = Field(default=100, description="Length of each user's list.", ge=1, le=10_000)
-    exclude: Exclusions = Field(default=Exclusions(), description="What is left out of every list.")
+    exclude: Exclusions = Field(default=Exclusions(), description="Videos that are left out of every list.")
     max_per: Caps = Field(default=Caps(), description="Most videos of a kind in a list; not set: any number.")
     diversity: float = Field(
         default=0.0,

@@ -158,7 +158,7 @@ def _explain(error: ValidationError, file: Path | None) -> str:
     by_environment, lines = from_environment(Settings), []
     for problem in error.errors(include_url=False, include_input=False):
         parts = [str(part) for part in problem["loc"]]
-        # What a log sets stands beside the other settings of [data].
+        # The settings of a log are in [data], beside the others.
         parts = [part for at, part in enumerate(parts) if (at, part) != (1, "log")]
         name = ".".join(parts)
         # LightGBM's tables are checked as one, and begin with the parameter's name.

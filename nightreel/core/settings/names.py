@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
 # Marks a field that follows from a setting and is not one itself.
 FOLLOWS: JsonDict = {"follows": True}
-# What a log of another layout sets stands beside the other settings of [data].
+# The settings of a log of another layout are in [data], beside the others.
 _OF_LOG = ("data", "log")
 
 

@@ -64,14 +64,14 @@ class MirrorNeeds(LogNeeds, Protocol):
 
 
 class ListNeeds(LogNeeds, Protocol):
-    """The log, and how long lists are and what may stand in them."""
+    """The log, the length of lists, and what may be in them."""
 
     @property
     def lists(self) -> ListSettings: ...
 
 
 class FeatureNeeds(LogNeeds, Protocol):
-    """The log, what is computed of users and videos, and where."""
+    """The log, the features of users and videos, and where they are computed."""
 
     @property
     def features(self) -> FeatureSettings: ...

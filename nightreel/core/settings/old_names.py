@@ -1,6 +1,6 @@
 """Earlier names of settings: understood for one version, with one warning.
 
-MOVED: where each is now. DROPPED: what is no longer set, and what holds instead.
+MOVED: the new name of each. DROPPED: settings that no longer exist, and what applies instead.
 """
 
 import multiprocessing
@@ -141,7 +141,7 @@ DROPPED: Mapping[str, str] = {
     **{name.partition(".")[2]: instead for name, instead in _FROM_SECTIONS.items()},
     "schedule_grace_hours": _FROM_SECTIONS["schedule.grace_hours"],
     "home_wait_s": "it is always 30",
-    "work_dir": "the working folders of homes at URLs lie below XDG_CACHE_HOME, or /var/tmp",
+    "work_dir": "the working folders of homes at URLs are below XDG_CACHE_HOME, or /var/tmp",
     "smoothing_plays": "it is always 20",
     "als_refit_iterations": "it is always 2",
     "category_plays": "it is always 2870, where [ranker.lightgbm] has no cat_smooth and cat_l2",

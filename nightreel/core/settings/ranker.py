@@ -14,8 +14,8 @@ class RankerSettings(Section):
 
     objective: Literal["auto", "shown", "next_day"] = Field(
         default="auto",
-        description="What the lists are trained for: `shown`, what is liked among what is shown; "
-        "`next_day`, what is liked on the next day out of all videos; `auto`, what wins on past data.",
+        description="What the lists are trained to predict: `shown`, the liked videos among those shown; "
+        "`next_day`, the videos liked on the next day out of all; `auto`, whichever wins on past data.",
     )
     filter_k: int = Field(
         default=500,

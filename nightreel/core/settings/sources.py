@@ -1,4 +1,4 @@
-"""The two sources of settings: what is given at construction, and the environment, which wins."""
+"""The two sources of settings: arguments at construction, and the environment, which wins."""
 
 import json
 import os

@@ -83,6 +83,6 @@ def masked_url(url: "str | URL") -> str:
         parsed = parsed_url(url)
     except (ArgumentError, ValueError):
         return "***"
-    # A password may also stand among the options: `?password=...`.
+    # A password may also be among the options: `?password=...`.
     shown = {name: value if name in _OPTIONS_SHOWN else "***" for name, value in parsed.query.items()}
     return parsed.set(query=shown).render_as_string(hide_password=True)

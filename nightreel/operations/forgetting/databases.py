@@ -56,7 +56,7 @@ def remove_from_lists(settings: DatabaseNeeds, person: Person, removed: Removed)
             upgrade(connection)
             _delete(connection, person, removed)
         if is_sqlite:
-            # The pages that are free, and what lies between the rows of others.
+            # Free pages, and free space between the rows of other users.
             _driver(connection).execute("VACUUM")
     if is_sqlite:
         _require_no_journal(settings)

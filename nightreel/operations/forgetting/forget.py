@@ -75,7 +75,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
             removed.left.append("Feast's online store is another than the home's own: materialize it anew")
         remove_from_online_store(settings.paths.online_store, person, removed)
         remove_from_lists(settings, person, removed)
-        # Last: to forget again after a crash needs the code to find what is left.
+        # Last, since forgetting again after a crash needs the code to find the remaining rows.
         removed.counts["ids"] += forget_id(ids, given)
         counts = {name: n for name, n in sorted(removed.counts.items()) if n}
         if counts.keys() == {MADE_AGAIN}:

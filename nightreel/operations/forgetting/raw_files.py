@@ -104,7 +104,7 @@ def _read_files(settings: DataSettings) -> Iterator[tuple[Path, RawFile]]:
         parts = path.relative_to(settings.raw_dir).parts
         if not path.is_file() or any(part.startswith(".") or part == QUARANTINE for part in parts):
             continue
-        # What is named like a raw file may become one.
+        # A file named like a raw file may become one.
         kinds = (_kind(own_name(delivered_name(part), settings)) for part in parts)
         kind = next((kind for kind in kinds if kind is not None), None)
         if kind is not None:
@@ -137,7 +137,7 @@ def _where(path: Path) -> str:
 
 
 def _from_csv(path: Path, person: Person, removed: Removed, where: str) -> None:
-    # What stands there may be a link; its target holds the rows.
+    # The file may be a link; its target has the rows.
     target = path.resolve()
     with target.open("rb") as file:
         header_bytes = next(_records(file), b"")
@@ -231,7 +231,7 @@ def _holds(path: Path, person: Person) -> bool:
 
 
 def _from_reason(path: Path, person: Person, removed: Removed) -> None:
-    """A reason quotes what is wrong in a file; the number is taken out of it."""
+    """A reason may quote a value of the file; the user's number is removed from it."""
     text = path.read_text(encoding="utf-8", errors="replace")
     if person.is_in(text):
         with atomic_write(path) as temporary:

@@ -18,7 +18,7 @@ from nightreel.operations.forgetting.raw_files import FRIENDS, Removed
 from pipelines.ingest.reject_columns import RAW, REASON
 
 _TEXTS = (".json", ".jsonl", ".html", ".csv", ".txt", ".log", ".toml")
-# What is made again from tables and lists when it is needed, and holds rows of single users.
+# Files with rows of single users that are made again from tables and lists when needed.
 _FOLDERS_MADE_AGAIN = ("shared", "replay", "dry-run", "features_from_postgresql", "state/online_rows")
 # Records of who was forgotten when, without the user.
 RECORDS = "forgotten"

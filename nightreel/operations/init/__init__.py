@@ -94,7 +94,7 @@ def _plays_of(log: str, given: Mapping[str, str], ask: Asked) -> Sample:
     """The first plays, in the encoding that is given or answered."""
     delimiter = given.get("delimiter")
     if delimiter == "":
-        raise InputError("--delimiter: empty.", "Give what stands between the columns.")
+        raise InputError("--delimiter: empty.", "Give the character between the columns.")
     # A tab is often typed so.
     form = Form("\t" if delimiter == r"\t" else delimiter, given.get("encoding"))
     sample = sample_of(log, form, given.get("decimal"))

@@ -145,7 +145,7 @@ def _lastfm(folder: Path) -> Draft:
     layout, files = _first(folder, "Last.fm", layouts)
     if layout == "2k":
         columns = {"user": "userID", "item": "artistID", "time": "timestamp"}
-        notes = ["user_artists.dat has no times; what users tagged, and when, stands in for their plays."]
+        notes = ["user_artists.dat has no times; users' tags and their times are used as plays."]
         draft = Draft({"time_zone": "UTC"}, {"plays": {"path": str(files[0])}, "columns": columns}, notes)
         artists = _beside(files[0], "artists.dat")
         if _add(draft, "items", artists, id="id", delimiter="\t", quote=""):

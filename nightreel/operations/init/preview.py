@@ -24,7 +24,7 @@ _LOOKED_AT = 200
 
 
 def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]:
-    """The first rows as plays, and what is wrong with others of the sample; empty if nothing is.
+    """The first rows as plays, and what is wrong with other rows of the sample; empty if nothing is.
 
     Raises:
         InputError: settings contradict each other, or no row can be read.
@@ -66,7 +66,7 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
         raise InputError(f"{said}.", "Say which column is what; `nightreel init --help` lists the options.")
     users = _texts(ids, columns.USER_ID, [row[user] for row in rows])
     items = _texts(ids, columns.VIDEO_ID, [row[item] for row in rows])
-    # As they stand in the file; the table is in order of time.
+    # In the order of the file; the table is sorted by time.
     at = {(row[user], row[item]): n for n, row in reversed([*enumerate(rows)])}
     shown = []
     for play in table.frame.iter_rows(named=True):

@@ -78,8 +78,8 @@ def sample_of(log: str, form: Form = _ANY_FORM, decimal: str | None = None) -> S
     """The first rows of a query, of a file, or of the first of several files.
 
     Args:
-        form: what is known of the files' delimiter, encoding and quotes.
-        decimal: what stands before decimals, where that is known.
+        form: the files' delimiter, encoding and quotes, as far as known.
+        decimal: the decimal separator, if known.
 
     Raises:
         InputError: there are no rows.
@@ -194,7 +194,7 @@ def _of_parquet(file: Path) -> Sample:
 
 def _of_frame(frame: pl.DataFrame) -> Sample:
     nested = tuple(name for name in frame.columns if frame[name].dtype.is_nested())
-    # What is made of objects is not shown.
+    # Columns made from objects are not shown.
     plain = frame.with_columns(
         pl.lit("").alias(name) for name in nested if isinstance(frame[name].dtype, pl.Struct)
     )

@@ -10,9 +10,9 @@ from nightreel.operations.init.proposal import Draft
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HEAD = """\
-# nightreel's settings, and the mark of a home: what is written lies below this folder, in data/.
+# nightreel's settings, and the mark of a home: everything is written below this folder, in data/.
 # `nightreel settings` lists every setting with its value and where it came from; docs/your-data.md explains
-# [data]. Settings that are not of a table, such as threads, stand above the first one.
+# [data]. Settings outside all tables, such as threads, come before the first table.
 """
 _COMMENTS = {
     "time_zone": "where a day begins",

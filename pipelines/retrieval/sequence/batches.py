@@ -112,7 +112,7 @@ class Batches:
         index = starts[:, None] + np.arange(length)
         is_play = index < stops[:, None]
         index = np.where(is_play, index, starts[:, None])
-        # What stands after a window's end is seen by none of its plays.
+        # No play of a window sees the padding after its end.
         tokens = np.zeros((4, windows, length), dtype=np.int32)
         for row, values in enumerate((plays.video, plays.outcome, plays.gap, plays.hour)):
             tokens[row, : len(starts)] = values[index]

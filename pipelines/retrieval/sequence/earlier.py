@@ -17,14 +17,14 @@ from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.items import ItemFacts
 from pipelines.retrieval.sources import file_of_fit
 
-# What stands before the name of a parameter in a night's file.
+# The prefix of a parameter's name in a night's file.
 PARAM = "param_"
 _OF_VIDEOS, _OF_GROUPS = ("video", "bias"), ("group",)
 
 
 @dataclass(frozen=True)
 class EarlierNight:
-    """What a night before this one had learnt, of which videos and groups."""
+    """What an earlier night learnt, with its videos and groups."""
 
     cutoff: datetime
     params: Mapping[str, np.ndarray]
@@ -38,7 +38,7 @@ class EarlierNight:
 
     @classmethod
     def newest(cls, past: Past, settings: SourceNeeds) -> "EarlierNight | None":
-        """The newest one below data/retrieval that was of use, and knew before its cutoff what is known now.
+        """The newest useful one in data/retrieval that knew, before its cutoff, the plays that are known now.
 
         One that knew other plays is passed over: it may have learnt from what tonight must not know, a play
         that arrives only later in a replay, or one of a user who was forgotten.
@@ -60,7 +60,7 @@ class EarlierNight:
         return None
 
     def continued(self, fresh: Mapping[str, np.ndarray], items: ItemFacts) -> dict[str, np.ndarray]:
-        """Its parameters for tonight's videos; what it did not know begins by what is known of it.
+        """Its parameters for tonight's videos; those that it did not know get zeros.
 
         Args:
             fresh: parameters of a transformer that has not been trained.

@@ -1,4 +1,4 @@
-"""What is known of videos at a cutoff beside their plays: author, categories and text."""
+"""What is known about videos at a cutoff besides their plays: author, categories and text."""
 
 from dataclasses import dataclass
 from datetime import datetime

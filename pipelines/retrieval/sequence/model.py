@@ -1,6 +1,6 @@
 """The transformer: pre-norm blocks over plays, whose last state is compared with every video.
 
-Beside the blocks stands a fading mean of the videos liked, with which training begins (`start`).
+A decaying mean of the liked videos bypasses the blocks; training begins with it (`start`).
 
 It is written once for JAX, which trains it, and for NumPy, which scores one user at a time, so that a user's
 scores depend on no other user. Source: Kang and McAuley, Self-Attentive
@@ -71,7 +71,7 @@ def encode(
         gate = np.float32(0.5) * (np.float32(1) + xp.tanh(np.float32(0.5) * wide))
         states = states + dropped((wide * gate) @ params["wide_out"][block])
     next_play = _normed(xp, states, params["norm_last"])
-    # What is known of a user's taste counts by how many liked plays it is known from.
+    # A user's taste is weighted by the number of liked plays that it is known from.
     sure = params["taste_sure"][xp.asarray(_COUNT_CODES)[xp.cumsum(outcome % 2, axis=1)]]
     return sure[..., None] * _normed(xp, taste + params["wait"][wait], params["norm_taste"]) + next_play
 

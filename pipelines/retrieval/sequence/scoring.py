@@ -51,7 +51,7 @@ class Scorer:
         """
         starts = np.maximum(plays.starts[np.searchsorted(plays.starts, stops) - 1], stops - LENGTH)
         length = int((stops - starts).max())
-        # What stands after a user's last play is seen by none before it.
+        # No play sees the padding after a user's last play.
         index = np.minimum(starts[:, None] + np.arange(length), stops[:, None] - 1)
         tokens = np.stack([of[index] for of in (plays.video, plays.outcome, plays.gap, plays.hour)])
         wait = np.repeat(gap_codes(wait_us)[:, None], length, axis=1)

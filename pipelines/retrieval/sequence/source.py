@@ -31,7 +31,7 @@ class Sequence:
         """Train it, from the last night's parameters if there are any.
 
         Returns:
-            `param_...`, its parameters; `video_id`, int64, and what is known of these videos; `popular`,
+            `param_...`, its parameters; `video_id`, int64, and the facts about these videos; `popular`,
             float32 [videos], for users without a play; `curve`, float32 [looks, 3]; `used`,
             whether it beat `popularity`, the NDCG@10 of the best list for all on the stop day.
         """

@@ -1,4 +1,4 @@
-"""The tables that the owner keeps: what is never listed, who gets no list, and the rules of lists."""
+"""The owner's tables: videos that are never listed, users without a list, and the rules of lists."""
 
 from sqlalchemy import (
     CheckConstraint,
@@ -14,7 +14,7 @@ from nightreel.core import columns
 from scoring.database.id_columns import Id
 from scoring.database.tables.base import UtcTimestamp, metadata
 
-# Kept by the owner, read at the beginning of each run: what is never listed, and who gets no list.
+# Written by the owner, read at the beginning of each run: videos and users to exclude.
 blocklist = Table(
     "blocklist",
     metadata,

@@ -76,14 +76,14 @@ recommendation = Table(
     Column(columns.SOURCE, String(32), nullable=False),
     # Names with commas between: which candidate sources brought the video; none for a fallback's rows.
     Column(columns.CANDIDATE_SOURCES, Text),
-    # What moved the row, as `pin:3`, with commas between; none where the model's order stands.
+    # The rules that moved the row, like `pin:3`, separated by commas; null in the model's own order.
     Column(columns.RULE, Text),
     # The probability of this video at this rank, given those before it; none where nothing is drawn.
     Column(columns.PROPENSITY, Double),
     # In an experiment; none without one.
     Column(columns.ARM, String(64)),
     CheckConstraint("rank >= 1", name="rank_from_1"),
-    # The primary key is the table: one user's list lies together on the disk.
+    # The table is stored by its primary key: a user's list is together on disk.
     sqlite_with_rowid=False,
 )
 
@@ -156,7 +156,7 @@ list_repeat = Table(
     sqlite_with_rowid=False,
 )
 
-# The scheduler's jobs by the instant at which each was due: what is still to be done is read from here.
+# The scheduler's jobs by the instant at which each was due; the jobs still to be done follow from it.
 job_run = Table(
     "job_run",
     metadata,

@@ -166,7 +166,7 @@ def _next(
 
 
 class _Rows:
-    """The order, what of it is left, and how like what stands in the list each row is."""
+    """The order, the rows that are left, and how similar each row is to those in the list."""
 
     def __init__(
         self,
@@ -203,12 +203,12 @@ class _Rows:
         return self._append(others, len(others))
 
     def note(self, video: int) -> None:
-        """A video stands in the list."""
+        """Note that a video is in the list now."""
         if self._likeness is not None:
             self._nearest = np.maximum(self._nearest, self._likeness.between(video, self.video))
 
     def take(self, row: int) -> None:
-        """A row stands in the list."""
+        """Note that a row is in the list now."""
         self.left[row] = False
         self.note(int(self.video[row]))
 

@@ -190,9 +190,9 @@ class ListRules:
 
 
 def _displaced(at: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Rows of a list before which others stand than in the model's order: int64.
+    """Rows of a list that follow other rows than in the model's order: int64.
 
-    at: each row's position in that order. counts: whether it has one, and stands there by it.
+    at: each row's index in that order. counts: bool, whether the row has one and is placed by it.
     """
     rows = np.flatnonzero(counts)
     if not len(rows):

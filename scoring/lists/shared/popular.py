@@ -1,4 +1,4 @@
-"""What is popular now: for all users, and for each value of the segments that the settings name.
+"""Videos that are popular now: for all users, and for each value of the segments in the settings.
 
 Liked plays of past days count, with weights halved every three days, as in the popularity that the evaluation
 compares with. A segment's counts are shrunk to those of all users: it starts with the likes of a thousand
@@ -63,7 +63,7 @@ def _counts(
     settings: ListNeeds,
     buckets: LengthBuckets,
 ) -> dict[str, pl.DataFrame]:
-    """Likes by value, video and day's end, of the days that had ended; a table for all, one a segment."""
+    """Likes by value, video and day's end, for days that had ended: a table for all, one per segment."""
     parts: dict[str, list[pl.DataFrame]] = {
         name: [] for name in (columns.OVERALL, *settings.lists.shared.segments)
     }

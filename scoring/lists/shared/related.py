@@ -1,6 +1,6 @@
 """Videos related to each video: those that users play together with it, and those with similar text.
 
-Plays are evidence; text stands in where there are few: a similarity of 1 counts as a third of one common
+Plays are the evidence; text helps where there are few: a similarity of 1 counts as a third of one common
 play. So a new video's list comes from its text, until plays replace it.
 """
 

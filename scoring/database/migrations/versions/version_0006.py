@@ -1,4 +1,4 @@
-"""What was made of each shown list: when it was shown, what of it was played and liked, whom it reached."""
+"""What was made of each shown list: when it was shown, what was played and liked, and by whom."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ _INSTANT = sa.DateTime(timezone=True).with_variant(sa.String(32), "sqlite")
 
 
 def upgrade() -> None:
-    """Add four tables; every run that was published was shown from then on, as far as is known."""
+    """Add four tables; every published run counts as shown since its publication, as far as known."""
     op.create_table(
         "list_flip",
         sa.Column("shown_at", _INSTANT, primary_key=True),
