@@ -1,4 +1,4 @@
-"""Does ALS whose users lie in shards give one node's factors, and what crosses between the shards?
+"""Does ALS whose users are in shards give one node's factors, and what crosses between the shards?
 
 A prototype on Ray. Each shard holds the plays of its users, by hash, and solves them by itself. Of the videos
 each shard makes what its plays add to the normal equations (a matrix a video: the Gram matrix and the right

@@ -9,7 +9,7 @@ from benchmarks.peer_logs import PeerTask, feed_day, held_out
 
 
 def add_log_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that name logs, what a log needs, and where lists lie."""
+    """The options that name logs, their settings, and the folder of lists."""
     parser.add_argument("--movielens", type=Path, metavar="WHEEL", help="recbole-1.2.1-py3-none-any.whl")
     parser.add_argument(
         "--held-out", action="append", default=[], metavar="NAME=FOLDER", help="with small_matrix"
@@ -30,7 +30,7 @@ def add_log_arguments(parser: argparse.ArgumentParser) -> None:
         help="of nightreel.toml, for what a log needs",
     )
     parser.add_argument(
-        "--work", type=Path, default=ROOT / "benchmarks" / "work" / "peers", help="where lists lie"
+        "--work", type=Path, default=ROOT / "benchmarks" / "work" / "peers", help="folder of the lists"
     )
     parser.add_argument(
         "--nightreel", type=Path, default=ROOT / ".venv" / "bin", help="bin folder of nightreel's own"

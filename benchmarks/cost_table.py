@@ -142,7 +142,7 @@ def core_seconds(size: Size, rates: Rates, *, union: bool) -> dict[str, float]:
 
 
 def gigabytes(size: Size) -> dict[str, float]:
-    """What lies where, and grows with what."""
+    """What is stored where, and what it grows with."""
     return {
         "log": size.plays * PLAY_BYTES / 1e9,
         "seen bits": size.users * size.videos / 8 / 1e9,

@@ -121,7 +121,7 @@ def make_raw(home: Path, scale: float) -> None:
 
 
 def without_last_day(raw: Path, folder: Path, last_day: Path) -> None:
-    """The raw files as they stood a day earlier in `folder`; the plays and counts of the last day apart."""
+    """The raw files as of a day earlier in `folder`; the plays and counts of the last day apart."""
     folder.mkdir(parents=True)
     last_day.mkdir(parents=True)
     for path in raw.glob("*.csv"):

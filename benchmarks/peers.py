@@ -5,7 +5,7 @@ threshold), of its candidate source `sequence` alone, and of each peer (peer_mod
 none played before; judged by what users then liked. Of a list that a fully observed matrix judges, only the
 videos that the matrix knows count. Prints a table a log: NDCG@10, recall@20, recall@100 and P@20 with 95 %
 bootstrap intervals over users, and nightreel less the best peer on the same resamples. Runs in the
-environment of `make peers`; nightreel lies in another one, which needs the extra `sequence` for that source.
+environment of `make peers`; nightreel has its own, which needs the extra `sequence` for that source.
 Lists are kept in --work: --only makes some systems' anew. Without a package that a peer needs, the tables of
 the others are printed, and the results stay as they are.
 

@@ -3,7 +3,7 @@ r"""How long, and how much memory, does a point-in-time join take: this store, F
 Five views and 90 features shaped like KuaiRec's: sources of daily values, or ones like a log, a million rows
 with as many instants. Each case runs in a process of its own. Seconds are those of `get_historical_features`
 and its result, without imports, the median of up to three runs; CPU seconds are those of all threads, and say
-more on a busy machine; memory is the peak of the whole process, and what of it lies above the memory that
+more on a busy machine; memory is the peak of the whole process, and the part of it above the memory that
 was in use when the join began: Feast and pandas are imported by then, or Polars or DuckDB alone. Feast's
 DuckDB and dask stores get their entity dataframe ready in memory; this store, Polars' join_asof and DuckDB's
 ASOF JOIN read it from parquet within the time.
@@ -85,7 +85,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Started:
-    """Where a process stood when its join began."""
+    """The figures of a process when its join began."""
 
     seconds: float
     cpu_seconds: float

@@ -3,7 +3,7 @@
 The pieces are pairs of a user and a video that were watched at least twice over, and the side files; there
 is no log, no time, no length. Made up, each in the plainest way:
 
-- A positive pair is a play of ratio 2.5, as often as it stands in the file.
+- A positive pair is a play of ratio 2.5, as often as it occurs in the file.
 - Other plays, ratio 0.5: about `others` a positive of each user, drawn from what is neither one of their
   positives for training nor in the hole. Held-out positives may be among them: nothing of these is looked at.
 - How often a video is among those others: `even`, each the same; `root`, by the square root of its positives;

@@ -195,7 +195,7 @@ def _lines_of_users(path: Path, step: int) -> str:
 @pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.skipif(not KUAIRAND.is_dir(), reason="the real log ../shared/kuairand is not here")
 def test_a_real_log_ends_with_a_list_for_every_user(step: int, tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
-    """Every file whole but those of users, of which a sixth is enough to meet what stands in them."""
+    """Every file whole but those of users, of which a sixth is enough to see every kind of value."""
     raw = tmp_path / "logs"
     shutil.copytree(KUAIRAND, raw, copy_function=shutil.copyfile)
     for name in ("big_matrix.csv", "small_matrix.csv", "user_features.csv"):

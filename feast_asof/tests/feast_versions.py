@@ -62,7 +62,7 @@ def environment(version: str, extras: str) -> Path:
         pip = [uv, "pip", "install", "--quiet", "--python", python]
     feast = "feast" if version == "newest" else f"feast=={version}"
     subprocess.run([*pip, "--upgrade", feast, *requirements(extras)], check=True)
-    # Without its own bounds on Feast: the newest may lie above them, and is tried all the same.
+    # Without its own bounds on Feast: the newest may be above them, and is tried all the same.
     subprocess.run([*pip, "--no-deps", "--editable", PROJECT], check=True)
     return python
 

@@ -59,7 +59,7 @@ def test_a_missing_source_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["user", "score", "event_timestamp", "created"])
 def test_a_column_that_the_source_does_not_have_is_named(tmp_path: Path, column: str) -> None:
-    """Key, feature, timestamp and created alike, with the columns that the parquet has."""
+    """The same for key, feature, timestamp and created: the error has the columns of the parquet."""
     rows = SOURCE.assign(created=SOURCE["event_timestamp"]).drop(columns="tag")
     view = View("stats", ["user"], ["score"], rows, created=True)
     store = open_store(tmp_path, [view])

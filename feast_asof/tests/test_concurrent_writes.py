@@ -64,7 +64,7 @@ def test_a_writer_that_is_killed_leaves_what_it_had_written_and_stops_nobody(tmp
 
 
 def test_a_pattern_is_not_written_to(tmp_path: Path) -> None:
-    """Before, all rows were written to a file of the name `*.parquet`, and counted twice from then on."""
+    """Before, all rows were written to a file of the name `*.parquet`, and counted twice afterwards."""
     write_parquet(STATS.rows, tmp_path / "one.parquet")
     store = open_store(tmp_path, [STATS])
     view = store.get_feature_view("stats")

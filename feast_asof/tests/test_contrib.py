@@ -1,4 +1,4 @@
-"""What lies ready for Feast: its creators choose this store, the script for its suite takes a checkout."""
+"""The contribution for Feast: its creators choose this store, the script for its suite takes a checkout."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 CONTRIB = Path(__file__).parents[1] / "contrib"
-# The part of Feast's own creators that ours stand on: which class asks which for the store's configuration.
+# The part of Feast's own creators that ours build on: which class asks which for the store's configuration.
 FEASTS = """
 class FileDataSourceCreator:
     def create_offline_store_config(self): return "dask"

@@ -1,4 +1,4 @@
-"""Delta and Iceberg tables: what lies in them now, and never what was deleted or replaced since."""
+"""Delta and Iceberg tables: their present rows, and never deleted or replaced ones."""
 
 import pickle
 import sys

@@ -55,7 +55,7 @@ def test_materialize_stores_the_newest_value_of_each_key_in_the_range(tmp_path: 
 
 
 def test_a_view_without_entities_is_materialized(tmp_path: Path) -> None:
-    """Its newest value is served, wherever it stands in the source. Feast's DuckDB store raises here."""
+    """Its newest value is served, at any position in the source. Feast's DuckDB store raises here."""
     store = open_store(tmp_path, [STATS, LOAD])
     store.materialize(START, END)
     online = store.get_online_features(features=["stats:score", "of_all:load"], entity_rows=ROWS[:3])

@@ -1,6 +1,6 @@
 """Random repositories of all that the store accepts at once, against an oracle that walks every row.
 
-Each draws its views, the types of their keys and times, where their rows lie (a file, a folder of files that
+Each draws its views, the types of their keys and times, where their rows are (a file, a folder of files that
 differ, `key=value` folders, a pattern, a Delta or an Iceberg table), and what the entity rows come as.
 """
 

@@ -1,4 +1,4 @@
-"""`feast monitor run` and what stands behind it: the same metrics as Feast's own file stores."""
+"""`feast monitor run` and its functions: the same metrics as Feast's own file stores."""
 
 import math
 import subprocess

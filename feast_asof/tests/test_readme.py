@@ -1,4 +1,4 @@
-"""What the package's README shows works as it stands there."""
+"""The code in the package's README works as printed."""
 
 import re
 import runpy

@@ -69,12 +69,12 @@ def test_to_parquet_writes_the_table(job: AsOfRetrievalJob, tmp_path: Path, max_
 def test_a_parquet_file_that_could_not_be_finished_is_not_there(
     job: AsOfRetrievalJob, tmp_path: Path
 ) -> None:
-    """A file appears whole or not at all, and what stood there stays."""
+    """A file appears whole or not at all, and an earlier one stays."""
     path = tmp_path / "joined.parquet"
-    path.write_text("what stood there")
+    path.write_text("an earlier file")
     with pytest.raises(pa.ArrowException, match="no such compression"):
         job.to_parquet(path, compression="no such compression")
-    assert path.read_text() == "what stood there"
+    assert path.read_text() == "an earlier file"
     assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*.partial"))
 
 
@@ -93,7 +93,7 @@ def test_a_parquet_file_that_could_not_be_finished_is_not_there(
     ids=str,
 )
 def test_take_gives_any_rows_in_the_order_asked(job: AsOfRetrievalJob, rows: "np.ndarray | slice") -> None:
-    """Slices and indices alike, repeated and empty ones too, with the schema that the job announced."""
+    """Slices and indices, repeated and empty ones too, with the schema that the job announced."""
     indices = np.arange(11)[rows] if isinstance(rows, slice) else rows
     taken = job.take(rows)
     assert taken.schema.equals(job.schema)
@@ -176,7 +176,7 @@ def test_a_batch_of_no_rows_is_refused(job: AsOfRetrievalJob) -> None:
 
 
 def test_every_type_is_null_where_nothing_was_known(tmp_path: Path) -> None:
-    """Numbers, times, text and lists, with and without nulls of their own; no value lies below a null."""
+    """Numbers, times, text and lists, with and without own nulls; no value is hidden below a null."""
     at = pd.to_datetime(["2026-01-01"] * 3, utc=True)
     columns = {
         "small": pa.array([1, 2, 3], pa.int8()),

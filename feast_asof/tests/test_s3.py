@@ -42,7 +42,7 @@ def s3(endpoint: str) -> pyarrow.fs.FileSystem:
 
 
 def _store(s3: pyarrow.fs.FileSystem, folder: Path, key: str, endpoint: str) -> FeatureStore:
-    """A store whose source lies at this key: the rows of STATS, in one object."""
+    """A store whose source has this key: the rows of STATS, in one object."""
     store = open_store(folder, [STATS])
     path = f"{BUCKET}/{key}" if key.endswith(".parquet") else f"{BUCKET}/{key}/first.parquet"
     pq.write_table(pq.read_table(folder / "stats.parquet"), path, filesystem=s3)

@@ -21,7 +21,7 @@ ASKED = rows_of(
 
 
 def test_the_newest_created_wins_among_equal_instants(tmp_path: Path) -> None:
-    """Wherever it stands in the source, the row created last is the value; the event's time comes first."""
+    """At any position in the source, the row created last is the value; the event's time comes first."""
     assert values(joined_as_duckdb_does(tmp_path, [STATS], ASKED)["score"]) == [3.0, 3.0, 3.0, 3.0]
 
 

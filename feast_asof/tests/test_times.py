@@ -80,7 +80,7 @@ def test_nanoseconds_are_compared_to_the_nanosecond(tmp_path: Path, created: boo
 
 
 def test_a_source_in_nanoseconds_is_not_known_a_microsecond_early(tmp_path: Path) -> None:
-    """An entity row in microseconds, which lies before or after the value's nanoseconds."""
+    """An entity row in microseconds, before or after the value's nanoseconds."""
     entities = rows_of("user event_timestamp", (1, "2020-07-05 16:00"), (1, "2020-07-05 16:00:00.000001"))
     joined = _in_nanoseconds(tmp_path).get_historical_features(entity_df=entities, features=REFERENCE).to_df()
     assert values(joined["score"]) == [None, 2.0]

@@ -22,7 +22,7 @@ class Block:
 
     Attributes:
         page: below the repository.
-        language: what stands behind the fence.
+        language: the word after the fence.
     """
 
     page: str

@@ -290,7 +290,7 @@ def _unit(block: Block, folder: Path) -> None:
     if checker is None:
         pytest.skip("no systemd-analyze on this machine")
     file = folder / "nightreel.service"
-    # It looks for the program, which lies elsewhere here.
+    # It looks for the program, which is elsewhere here.
     file.write_text(
         re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", block.text), encoding="utf-8"
     )

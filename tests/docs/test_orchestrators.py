@@ -33,7 +33,7 @@ def test_systemd_takes_the_unit_and_the_timer(tmp_path: Path) -> None:
     checker = shutil.which("systemd-analyze")
     if checker is None:
         pytest.skip("no systemd-analyze on this machine")
-    # It looks for the program, which lies elsewhere here.
+    # It looks for the program, which is elsewhere here.
     service = re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", SERVICE, flags=re.MULTILINE)
     files = [tmp_path / "nightreel.service", tmp_path / "nightreel.timer"]
     for file, content in zip(files, (service, TIMER), strict=True):
@@ -105,7 +105,7 @@ def test_the_dag_runs_commands_that_there_are_in_order(
         found = runpy.run_path(str(file))["nightreel_night"]()
         assert set(found.task_ids) == {"night", "status", "export"}
         return
-    # Airflow's packages cannot stand beside Feast's: its names, as the page uses them.
+    # Airflow cannot be installed beside Feast: stubs with the names that the page uses.
     made: list[_Task] = []
     for name, module in _airflow(made).items():
         monkeypatch.setitem(sys.modules, name, module)

@@ -38,7 +38,7 @@ VIEWS = {
 
 @dataclass(frozen=True)
 class Applied:
-    """Two homes, and what stood in their registries after an apply of each, and one more of the first."""
+    """Two homes, and the content of their registries after an apply of each, and one more of the first."""
 
     first: Path
     second: Path

@@ -29,7 +29,7 @@ from tests.fixtures.fork_server import forks
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 
 LOG = make_log(4)
-# Noon of a day in the middle of the log, and a later midnight, at which a refit stands.
+# Noon of a day in the middle of the log, and a later midnight, the cutoff of a refit.
 NOON = midnight(FIRST_DAY + timedelta(days=5)) + timedelta(hours=12)
 LATER = midnight(FIRST_DAY + timedelta(days=8))
 NEXT_NIGHT, NIGHT_AFTER = LATER + timedelta(days=1), LATER + timedelta(days=2)

@@ -1,4 +1,4 @@
-"""Settings: where they come from, where a home lies, and that no password is shown."""
+"""Settings: where they come from, where the home is, and that no password is shown."""
 
 import json
 import os

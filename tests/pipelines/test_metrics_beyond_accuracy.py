@@ -91,7 +91,7 @@ def test_errors_of_two_predictions() -> None:
 
 
 def test_ndcg_of_the_own_list_forgives_what_was_left_out() -> None:
-    """The one relevant video of the list stands first; two others were not listed by k = 2."""
+    """The one relevant video of the list is first; two others were not listed by k = 2."""
     ranked = RankedLists.of(
         np.zeros(4),
         np.arange(4),

@@ -30,7 +30,7 @@ PAIRS = (
 
 
 def _lists(weights: list[float], ranks: list[int | None], depth: int = 10) -> RankedLists:
-    """One user, whose relevant videos have these weights and stand at these ranks, from 1."""
+    """One user, whose relevant videos have these weights and these ranks, from 1."""
     found = sorted(
         (rank - 1, weight) for rank, weight in zip(ranks, weights, strict=True) if rank is not None
     )

@@ -50,7 +50,7 @@ def _nights(settings: Settings, n: int, liked: range) -> NextDay:
 
 
 def test_what_would_have_made_room_for_liked_videos_gains(settings: Settings) -> None:
-    """Liked are videos below the twenty that stand there in vain, night after night."""
+    """The liked videos are below the first twenty, which nobody likes, night after night."""
     gains = gains_of(_nights(settings, 5, liked=range(20, 26)), settings)
     by_value = {one.discount: one for one in gains}
     assert by_value[0.5].low > 0.5 and by_value[0.5].gain > by_value[0.1].gain

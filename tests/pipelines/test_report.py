@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-d
         settings = make_feature_home(
             tmp_path_factory.mktemp("report") / "home", log, patch, more_settings=MODELS
         )
-        # The last plays stand in for fully observed pairs: here only the page matters.
+        # The last plays are used as fully observed pairs: here only the page matters.
         log.interactions.tail(600).write_parquet(settings.paths.table("fully_observed"))
         train(settings)
         backtest(settings)

@@ -17,7 +17,7 @@ def test_every_row_scores_as_in_lightgbm_to_the_last_bit(leaves: int, unknown: f
     target = np.sin(known[:, 0] * 3) + known[:, 1] * known[:, 2] + known[:, 3] + random.normal(size=len(rows))
     parameters = {"objective": "regression", "num_leaves": leaves, "min_data_in_leaf": 3, "num_threads": 1}
     model = lgb.train({**parameters, "verbose": -1}, lgb.Dataset(rows, target), 20)
-    # What lies just at a border, or is unknown though the model has never seen that.
+    # Values exactly at a border, and missing values where the model has seen none.
     asked = np.concatenate([rows, _at_borders(model, random, rows.shape[1])])
     asked[::11, 5] = np.nan
     expected = model.predict(asked, raw_score=True)

@@ -1,4 +1,4 @@
-"""The synthetic logs beside KuaiRec's published figures (dataset.md, published.md); tolerances stand here."""
+"""The synthetic logs beside KuaiRec's published figures (dataset.md, published.md), with their tolerances."""
 
 from dataclasses import dataclass
 

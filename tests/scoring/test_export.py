@@ -197,7 +197,7 @@ def test_a_killed_export_leaves_one_run_whole(
         return lists, client.hget("killed:run", "run_id")
 
     assert read() == (whole[shown], str(shown))
-    # What it had loaded goes by itself, and does not stand in the way of the next.
+    # What it had loaded expires, and does not disturb the next export.
     assert all(client.ttl(key) > 0 for key in client.scan_iter("killed:loading:*"))
     export_to_redis(home, redis_url, "killed", 2)
     assert read() == (whole[2], "2")

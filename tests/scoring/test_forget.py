@@ -45,7 +45,7 @@ evaluation.backtest_days = 1
 
 
 def found_in(home: Path, user: int = USER) -> set[str]:
-    """Where a number stands: as text, in binary as SQLite, NumPy, Feast and parquet write it, or decoded."""
+    """Where a number occurs: as text, in binary as SQLite, NumPy, Feast and parquet write it, or decoded."""
     written = [
         str(user).encode(),
         *(user.to_bytes(8, order) for order in ("little", "big")),
@@ -69,7 +69,7 @@ def _decoded(path: Path, user: int) -> Iterator[bool]:
 
 
 def _named_anew(settings: Settings, before: int) -> None:
-    """Give a user of the synthetic raw files the id that stands nowhere else."""
+    """Give a user of the synthetic raw files the id that occurs nowhere else."""
     for path in settings.data.raw_dir.glob("*.csv"):
         header, *lines = path.read_text(encoding="utf-8").split("\n")
         if header.startswith("user_id,"):
@@ -191,7 +191,7 @@ def _rows(settings: Settings, user: int) -> list[Any]:
 
 
 def test_a_row_that_was_deleted_before_is_in_no_free_page(tmp_path: Path) -> None:
-    """Rows that pruning deleted, long before the user asked, lie in pages that SQLite has kept."""
+    """Rows that pruning deleted, long before the user asked, are in pages that SQLite has kept."""
     settings = Settings.model_validate({"home": tmp_path, "lists.top_k": 10})
     publish_small_lists(settings, (1, 2))
     with closing(sqlite3.connect(settings.paths.sqlite)) as connection, connection:
@@ -209,7 +209,7 @@ def test_a_row_that_was_deleted_before_is_in_no_free_page(tmp_path: Path) -> Non
 
 
 def test_other_rows_of_a_raw_file_stay_byte_for_byte(tmp_path: Path) -> None:
-    """However the id is written; a number that only holds it, or stands in another column, is another's."""
+    """However the id is written; a number that only contains it, or is in another column, is another's."""
     log = RawLog()
     others = [
         f'1{USER},148,3000,6067,"2020-07-05 00:08:23.438",20200705,1593878903.438,0.5\r\n',

@@ -1,6 +1,6 @@
 """Killed with SIGKILL at any change that they make: forget, outcomes, rules, exposures and backfill.
 
-Whatever stood before still stands or is whole, and the same again ends as if nothing had been.
+The previous state or the complete new one is left, and running again ends as if nothing had happened.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""The real `nightreel score`, killed with SIGKILL at any instant: the night's list stands all the while."""
+"""The real `nightreel score`, killed with SIGKILL at any instant: the night's list stays readable."""
 
 import random
 import signal

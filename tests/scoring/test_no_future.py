@@ -1,6 +1,6 @@
 """What a night knows came before it: rows for training and scoring, and every system's lists of a past day.
 
-Two logs, the same until CUT and different from then on, must give the same. CUT is the start of the first day
+Two logs, the same until CUT and different after it, must give the same. CUT is the start of the first day
 that the backtest judges, so a feature, a source or a list that sees its own day differs.
 """
 

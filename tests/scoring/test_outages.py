@@ -154,7 +154,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def on_small_disk(request: pytest.FixtureRequest, small_disk: Path, tmp_path: Path) -> Iterator[Settings]:
-    """A database whose tables lie on the small disk."""
+    """A database whose tables are on the small disk."""
     values = {"home": tmp_path, "lists.top_k": 10}
     if request.param == "sqlite":
         yield Settings.model_validate(values | {"database.url": f"sqlite:///{small_disk / 'lists.sqlite'}"})

@@ -78,7 +78,7 @@ def test_kept_days_are_not_read(
 
 @pytest.mark.parametrize("width", [1, 10**12])
 def test_pairs_are_the_same_for_ids_near_and_far(width: int) -> None:
-    """Ids that lie close together are looked up, others are searched for."""
+    """Ids that are close together are looked up, others are searched for."""
     random = np.random.default_rng(3)
     users, videos = random.integers(0, 40, 500) * width, random.integers(-30, 30, 500) * width
     seen, known = SeenPairs(), set()

@@ -36,7 +36,7 @@ def pool_mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def pooled(postgresql: Server, tmp_path: Path, pool_mode: str) -> Iterator[Settings]:
-    """Settings whose database lies behind a pooler as Debian installs it, but for its mode."""
+    """Settings whose database is behind a pooler as Debian installs it, except for its mode."""
     target = make_url(postgresql.url)
     name = f"pooled_{os.getpid()}_{time.monotonic_ns()}"
     with psycopg.connect(postgresql.url, autocommit=True) as server:

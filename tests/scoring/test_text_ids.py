@@ -216,7 +216,7 @@ def _remove_ids(settings: Settings) -> None:
 
 
 def test_rows_of_unknown_users_are_found(settings: Settings) -> None:
-    """A row that no code leads to would stand in a list that no audit reads."""
+    """A row that no code leads to would be in a list that no audit reads."""
     _make_text(settings)
     upgrade_database(settings)
     publish_lists(settings, CANDIDATES, _blocks(1))

@@ -70,7 +70,7 @@ def wait_until_busy(node: Any, timeout_s: float = 60) -> None:
 def _without_type_checks() -> Callable[[], None]:
     """What a worker does first: Feast's checks of types take most of its import, which each does anew.
 
-    A function within a function is sent whole; where this module lies, a worker need not know.
+    A function within a function is sent by value, so a worker need not find this module.
     """
 
     def set_up() -> None:

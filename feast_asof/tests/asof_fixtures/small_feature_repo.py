@@ -107,7 +107,7 @@ def open_store(
 
 
 def home_of(folder: Path, offline_store: str) -> Path:
-    """Where the registry and the online store of a repository in `folder` lie."""
+    """Paths of the registry and the online store of a repository in `folder`."""
     return folder / offline_store.replace(".", "_")
 
 

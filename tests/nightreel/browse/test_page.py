@@ -25,7 +25,7 @@ def rows(text: str, section: str) -> list[list[str]]:
     assert found is not None, section
     lines = re.findall(r"<tr[^>]*>(.*?)</tr>", found[1], flags=re.DOTALL)
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", line, flags=re.DOTALL) for line in lines[1:]]
-    # A link's text is what stands in the cell; the captions' own tags are escaped.
+    # A link's text is the text of the cell; the captions' own tags are escaped.
     return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in line] for line in cells]
 
 

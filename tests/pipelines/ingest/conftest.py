@@ -35,7 +35,7 @@ class Ingested:
         return made
 
     def table(self, name: str) -> pl.DataFrame:
-        """A table as it stands."""
+        """A table as it is now."""
         return read_table(self.settings(), name)
 
     def rejects(self, file: str) -> list[tuple[int, str]]:

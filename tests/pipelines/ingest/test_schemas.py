@@ -26,7 +26,7 @@ VALUES: dict[Any, Any] = {
 
 
 def _smaller(file: RawFile) -> RawFile:
-    """With its key and with one of the columns that are alike; Pandera takes its time for each."""
+    """With its key and one of the columns of the same kind; Pandera takes long for each."""
     keys = {columns.USER_ID, columns.VIDEO_ID, *file.key}
     alike = {(one.kind, one.nullable, one.at_least): one.name for one in file.columns}
     names = {*alike.values(), *keys}

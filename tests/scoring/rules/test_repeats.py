@@ -82,7 +82,7 @@ def test_what_is_listed_in_vain_goes_down_and_what_is_played_is_forgotten(
     for n in (0, 1):
         lists = _night(changed, n)
         assert lists.video_id[:K].tolist() == [100, 101, 102, 103] and set(lists.rule) == {""}
-    # The first two were listed twice: they stand at 5 and 10 instead of 1 and 2.
+    # The first two were listed twice: their ranks are 5 and 10 instead of 1 and 2.
     third = _night(changed, 2, played=((1, 2),))
     assert third.video_id[:K].tolist() == [102, 103, 104, 100]
     assert third.rule[:K].tolist() == ["", "", "", "repeat"]
