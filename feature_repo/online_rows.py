@@ -22,7 +22,11 @@ class OnlineRows:
     """The newest row of each key of each source, as the online store has them."""
 
     def __init__(self, folder: Path, online_store: Path) -> None:
-        """Read the files of the folder. online_store: Feast's SQLite file."""
+        """Read the files of the folder.
+
+        Args:
+            online_store: Feast's SQLite file.
+        """
         self._folder, self._online_store = folder, online_store
         self._is_known = self._recorded() == self._digest() is not None
         self._written: dict[str, pl.DataFrame] = {}

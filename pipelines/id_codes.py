@@ -15,7 +15,11 @@ class IdCodes:
     """
 
     def __init__(self, ids: np.ndarray) -> None:
-        """ids: int64, distinct, in the order of their codes."""
+        """Prepare the look-up of codes.
+
+        Args:
+            ids: int64, distinct, in the order of their codes.
+        """
         self.ids = ids
         self._table: np.ndarray | None = None
         self._first = 0

@@ -96,7 +96,8 @@ def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
 def plays_before(files: list[Path], as_of: datetime, known_at: datetime | None) -> pl.LazyFrame:
     """The plays of some days, at least one, that happened before `as_of` and had arrived by `known_at`.
 
-    known_at: if it is None, plays count whenever they arrived.
+    Args:
+        known_at: None for all plays, whenever they arrived.
     """
     plays = pl.scan_parquet(files, hive_partitioning=False)
     conditions = [pl.col(columns.EVENT_TIMESTAMP) < pl.lit(as_of, dtype=INSTANT)]

@@ -101,7 +101,11 @@ def _of_each(loop: Callable[[F64, F64], None], values: Values) -> F64:
 
 
 def _polynomial(terms: tuple[float, ...], x: F64) -> F64:
-    """terms: from the highest power down."""
+    """The value of a polynomial at x.
+
+    Args:
+        terms: coefficients, from the highest power down.
+    """
     result = np.full_like(x, terms[0])
     for term in terms[1:]:
         result *= x

@@ -94,7 +94,11 @@ def _print_fact(name: str, value: Any, *, indent: str) -> None:
 
 
 def _text(value: Any, name: str = "") -> str:
-    """A value as it is shown; name: what it is, as ids are to be copied and have no separators."""
+    """A value as it is shown.
+
+    Args:
+        name: of the value; ids have no thousands separators, so that they can be copied.
+    """
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -220,7 +220,11 @@ def all_figures(found: NextDay, settings: RankerNeeds) -> Iterator[list[Figure]]
 def _figures(
     system: str, keys: list[_Key], values: tuple[np.ndarray, np.ndarray], users: list[int]
 ) -> Iterator[Figure]:
-    """values: the means, float64 [columns], and those of each draw, float64 [resamples, columns]."""
+    """Figures with their intervals.
+
+    Args:
+        values: the means, float64 [columns], and those of each draw, float64 [resamples, columns].
+    """
     means, draws = values
     intervals = interval_of_draws(draws).T.tolist()
     for (label, metric, k, part), mean, (low, high), count in zip(

@@ -28,7 +28,11 @@ class ExpressedPlays:
     """
 
     def __init__(self, views: Collection[View], settings: FeatureNeeds, files: list[Path]) -> None:
-        """Read the columns that the views need. files: of the days to be read, at least one."""
+        """Read the columns that the views need.
+
+        Args:
+            files: of the days to read, at least one.
+        """
         self._settings = settings
         require_as_written(files)
         scan = pl.scan_parquet(files, hive_partitioning=False)

@@ -24,7 +24,11 @@ class PastPlays:
 
     @classmethod
     def of(cls, settings: LogNeeds, as_of: datetime, known_at: datetime | None = None) -> "PastPlays":
-        """The plays of the home's log. known_at: by default plays count whenever they have arrived."""
+        """The plays of the home's log.
+
+        Args:
+            known_at: only plays that had arrived by then; by default all.
+        """
         files = files_by_day(settings.paths.interactions)
         kept = KeptDays.of(settings)
         if kept is None or not all(_counts(files[day], as_of, known_at) for day in kept.days):

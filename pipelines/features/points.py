@@ -37,7 +37,11 @@ class Points:
 
     @classmethod
     def of(cls, daily: pl.DataFrame, keys: list[str], windows: set[int | None]) -> "Points":
-        """daily: a row per key and day with rows, sorted by both."""
+        """Prepare windows over daily rows.
+
+        Args:
+            daily: a row per key and day with rows, sorted by both.
+        """
         number = _number(daily, keys).to_numpy()
         day = daily[VISIBLE].to_physical().to_numpy().astype(np.int64)
         lengths = [days for days in windows if days is not None]
@@ -130,7 +134,11 @@ class Points:
 
 
 def _number(rows: pl.DataFrame, keys: list[str]) -> pl.Series:
-    """A number per key, ascending, from 0: int64. rows: sorted by the keys."""
+    """A number per key, ascending, from 0: int64.
+
+    Args:
+        rows: sorted by the keys.
+    """
     new = pl.any_horizontal(pl.col(key).ne(pl.col(key).shift(1)) for key in keys)
     return rows.select(new.fill_null(value=False).cast(pl.Int64).cum_sum().alias(POINT)).to_series()
 

@@ -103,7 +103,12 @@ class DaysWritten:
     """
 
     def __init__(self, output: Output, folder: Path, zone: ZoneInfo, *, rows: int, raw_rows: int) -> None:
-        """folder: the final path of the table. rows: 0 where the table is made anew."""
+        """Begin with the days that the table has.
+
+        Args:
+            folder: the final path of the table.
+            rows: 0 if the table is made anew.
+        """
         self._output, self._folder, self._zone = output, folder, zone
         self._present = files_by_day(folder)
         self._kept = dict(self._present) if rows else {}
@@ -128,7 +133,12 @@ class DaysWritten:
         return pl.read_parquet(self._kept[day])
 
     def put(self, day: date, plays: pl.DataFrame, *, before: int) -> None:
-        """Write a day's plays, in order of time. before: the number that the day had."""
+        """Write a day's plays.
+
+        Args:
+            plays: in order of time.
+            before: the day's number of plays so far.
+        """
         path = day_file(self._folder, day)
         plays.write_parquet(self._output.new(path), statistics=True)
         self._written[day] = path

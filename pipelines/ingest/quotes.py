@@ -46,7 +46,11 @@ def is_swallowing(record: str, fields: int, key: int, delimiter: str = ",") -> b
 
 
 def opening_line(record: str, line: int, delimiter: str = ",") -> int:
-    """The line of the quote that opens the first field of several lines; line: where the record begins."""
+    """The line of the quote that opens the first field that spans several lines.
+
+    Args:
+        line: where the record begins.
+    """
     found = _patterns(delimiter)[2].search(record)
     return line + (record.count("\n", 0, found.start() + 1) if found else 0)
 

@@ -54,7 +54,11 @@ class Bootstrap:
         return interval_of_draws(self.means(values), confidence)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Each column's sum in each draw: float64 [resamples, columns]. values: float64 [users, columns]."""
+        """Each column's sum in each draw: float64 [resamples, columns].
+
+        Args:
+            values: float64 [users, columns].
+        """
         sums: np.ndarray = self.counts @ values
         return sums
 

@@ -32,7 +32,11 @@ class Positions:
         return Positions(self.users, self.user[which], self.rank[which])
 
     def sums(self, values: np.ndarray, k: int) -> np.ndarray:
-        """Each user's sum of the values at the first k ranks: float64 [users]. values: one each."""
+        """Each user's sum of the values at the first k ranks: float64 [users].
+
+        Args:
+            values: one for each listed row.
+        """
         inside = self.rank < k
         sums = np.bincount(self.user[inside], values[inside], minlength=self.users)
         # With nothing to count, NumPy returns integers.
@@ -66,7 +70,11 @@ class Outcome:
 
     @classmethod
     def of(cls, user_id: np.ndarray, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
-        """From one entry per pair, in any order; gain: graded relevance, by default 1 where relevant."""
+        """From one entry per pair, in any order.
+
+        Args:
+            gain: graded relevance, by default 1 if relevant.
+        """
         order = np.arange(len(user_id)) if ascends(user_id) else np.argsort(user_id, kind="stable")
         users, starts = runs(user_id[order])
         return cls.of_groups(Order(users, starts, order), relevant, gain, depth)

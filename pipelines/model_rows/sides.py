@@ -257,7 +257,11 @@ def _side(
     parts: Mapping[str, slice],
     rows: int,
 ) -> Side:
-    """jobs: of what has a time of its own, and of what has none."""
+    """The encoded features of one side, users or videos.
+
+    Args:
+        jobs: two joins: of views with a time, and of views without.
+    """
     encoded: list[np.ndarray] = []
     found = []
     for view, in_pair in parts.items():

@@ -27,7 +27,11 @@ class Borders:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Borders":
-        """values: float64, ascending."""
+        """The borders at these values.
+
+        Args:
+            values: float64, ascending.
+        """
         finite = values[np.isfinite(values)]
         low, width = (float(finite[0]), float(finite[-1]) - float(finite[0])) if len(finite) else (0.0, 0.0)
         # Any other scale is right too, and slower.

@@ -55,11 +55,19 @@ class HybridRanker:
         return self.encoding.names
 
     def classify(self, matrix: np.ndarray) -> np.ndarray:
-        """Probability that the play is liked: float64 [rows]. matrix: float32 [rows, features]."""
+        """Probability that the play is liked: float64 [rows].
+
+        Args:
+            matrix: float32 [rows, features].
+        """
         return self._predict(self.classifier, matrix)
 
     def regress(self, matrix: np.ndarray) -> np.ndarray:
-        """Expected clipped watch_ratio: float64 [rows]. matrix: float32 [rows, features]."""
+        """Expected clipped watch_ratio: float64 [rows].
+
+        Args:
+            matrix: float32 [rows, features].
+        """
         return self._predict(self.regressor, matrix)
 
     def ordering(self, regressor_score: np.ndarray, als_score: np.ndarray) -> np.ndarray:

@@ -62,7 +62,11 @@ class NextDayRanker:
         }
 
     def raw(self, model: str, features: np.ndarray) -> np.ndarray:
-        """A model's raw scores: float64 [rows]. features: float32 [rows, features]."""
+        """A model's raw scores: float64 [rows].
+
+        Args:
+            features: float32 [rows, features].
+        """
         return self._forests[model].raw(features)
 
     @cached_property

@@ -42,7 +42,11 @@ class _Classes:
 
     @classmethod
     def of(cls, leaves: np.ndarray) -> "_Classes":
-        """leaves: uint64 [trees, masks]."""
+        """From masks of leaves.
+
+        Args:
+            leaves: uint64 [trees, masks].
+        """
         found = [np.unique(of_tree, return_inverse=True) for of_tree in leaves]
         masks = [masks for masks, _ in found]
         lengths = [len(of_tree) for of_tree in masks]
@@ -108,7 +112,11 @@ class _Intervals:
         return cls(tuple(map(Borders.of, borders)), asked, leaves, masks, numbers, counts)
 
     def numbers(self, pair_values: Sequence[np.ndarray]) -> np.ndarray:
-        """The interval of each value: uint32 [features, ...]. pair_values: float32 [...] of each feature."""
+        """The interval of each value: uint32 [features, ...].
+
+        Args:
+            pair_values: float32 [...] for each feature.
+        """
         found = np.empty((len(self.borders), *pair_values[0].shape), dtype=np.uint32)
         for feature, (borders, values) in enumerate(zip(self.borders, pair_values, strict=True)):
             borders.intervals(values, found[feature])

@@ -47,7 +47,11 @@ def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Map
 def _ordered(
     scores: np.ndarray, opened: np.ndarray, user_id: np.ndarray, night: Night, depth: int
 ) -> pl.DataFrame:
-    """user_id, rank, video_id. scores, opened: [users, videos of the catalogue]."""
+    """The best open videos of each user: user_id, rank, video_id.
+
+    Args:
+        scores, opened: [users, videos of the catalogue].
+    """
     videos, received = [], night.catalogue.received
     for of_user, of_open in zip(scores, opened, strict=True):
         best = best_positions(of_user, of_open & (of_user > 0), depth, lambda tied: received[tied])

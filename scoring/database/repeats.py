@@ -79,7 +79,11 @@ class _Pieces:
         self._pieces.append(piece)
 
     def joined(self, names: np.ndarray | None = None) -> np.ndarray:
-        """All of it; the pieces are gone. names: what each number stands for, if not for itself."""
+        """All pieces as one; the pieces are released.
+
+        Args:
+            names: the value that each number stands for, if not itself.
+        """
         whole = np.empty(sum(map(len, self._pieces)), dtype=self._kind)
         end = len(whole)
         while self._pieces:

@@ -126,7 +126,7 @@ class HybridLists:
         return Stages(*filtered, regressor, self._ordering(user, videos, regressor, als))
 
     def _ordering(self, user: int, videos: np.ndarray, regressor: np.ndarray, als: np.ndarray) -> np.ndarray:
-        """What orders these videos of a user: float64 [videos]."""
+        """The values by which these videos of a user are ordered: float64 [videos]."""
         ranker = self.ranker.ranker
         ordering = ranker.ordering(regressor, als)
         if self.common is None:
@@ -228,7 +228,8 @@ class HybridLists:
     ) -> list[np.ndarray]:
         """A model's scores for users of a block, from index `first` on.
 
-        pairs: for each user the indices of the videos, their als_score, and a value that is not used here.
+        Args:
+            pairs: for each user the indices of the videos, their als_score, and a value not used here.
         """
         lengths = [len(of_user[0]) for of_user in pairs]
         user = first + np.repeat(np.arange(len(pairs)), lengths)

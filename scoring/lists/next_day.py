@@ -194,7 +194,11 @@ class NextDayScoring:
         return Lists.concatenate(self._continued(users, found))
 
     def _list(self, scored: "ScoredRows", user: int, part: slice, kept: np.ndarray, *, again: bool) -> Lists:
-        """One user's list of what the filter keeps. part: the user's rows."""
+        """One user's list of the videos that the filter keeps.
+
+        Args:
+            part: the user's rows.
+        """
         _, order = self._ordered(scored, part, kept)
         rows = scored.rows
         brought_by = np.zeros(len(order), np.uint32) if again else rows.brought_by[order]

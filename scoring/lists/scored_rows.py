@@ -36,7 +36,12 @@ class ScoredRows:
         ranker: NextDayRanker,
         common: np.ndarray | None,
     ) -> "ScoredRows":
-        """received: of the night's listable videos. common: of those of its catalogue, None if not needed."""
+        """The scores of these rows.
+
+        Args:
+            received: of the night's listable videos.
+            common: of the videos of its catalogue, None if not needed.
+        """
         video = night.sides_video[rows.video]
         probability = ranker.probability(rows.features)
         of_rows = None if common is None else common[rows.video]

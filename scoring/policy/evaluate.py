@@ -188,7 +188,11 @@ def _orders(home: NightNeeds, run: Row[Any], model: ModelVersion) -> Iterator[Li
 
 
 def _drawn(connection: Connection, run: Row[Any], orders: Iterator[Lists], ids: ListIds) -> Iterator[Drawn]:
-    """The rows of a run that were drawn, some users at a time. orders: what the model says of these users."""
+    """The drawn rows of a run, some users at a time.
+
+    Args:
+        orders: the other model's orders for these users.
+    """
     exploration = Exploration(1.0, 0, EXPLORE_AMONG, EXPLORE_TEMPERATURE, "")
     for order in orders:
         stored = read_lists(connection, run.run_id, int(order.user_id[0]), int(order.user_id[-1]), ids)

@@ -232,7 +232,8 @@ def _rows_between(
 ) -> pa.Table:
     """A source's rows between two instants, both included, that have all `keys`; text times become instants.
 
-    columns: None for all of them.
+    Args:
+        columns: None for all of them.
     """
     source = open_source(config, data_source, what=f"source {data_source.name}")
     created = [created_timestamp_column] if created_timestamp_column else []

@@ -16,7 +16,11 @@ _RATIO = "Mean clipped watch_ratio, shrunk to the mean of all plays."
 def _features(
     names: Iterable[str], entity: str, type_: Type, kind: Kind, description: str, *, how: str
 ) -> tuple[Feature, ...]:
-    """Features that differ only in their name. description: with {} for the name."""
+    """Features that differ only in their name.
+
+    Args:
+        description: with {} for the name.
+    """
     return tuple(
         Feature(name, entity, description.format(name), type=type_, kind=kind, how=how) for name in names
     )

@@ -113,7 +113,11 @@ def _module(named: str) -> ModuleType:
 
 @lru_cache(maxsize=16)
 def _module_of_file(path: str, modified_ns: int, size_bytes: int) -> ModuleType:
-    """The module that a file holds. modified_ns, size_bytes: of the file as it is now."""
+    """The module in a file.
+
+    Args:
+        modified_ns, size_bytes: of the file as it is now.
+    """
     del modified_ns, size_bytes  # they tell one state of the file from another
     name = "nightreel_features_" + re.sub(r"\W", "_", path)
     spec = importlib.util.spec_from_file_location(name, path)

@@ -15,7 +15,7 @@ _PLAYS, _LIKED = pl.len(), pl.col("liked").sum()
 
 
 def _of_days(name: str, value: pl.Expr, description: str, table: str = "plays") -> tuple[Feature, ...]:
-    """The same of each of the RECENT_DAYS. name, description: with {} for the number of days."""
+    """A feature for each of the RECENT_DAYS; name and description have {} for the number of days."""
     return tuple(
         Feature(
             name.format(days),

@@ -192,7 +192,9 @@ class ListRules:
 def _displaced(at: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Rows of a list that follow other rows than in the model's order: int64.
 
-    at: each row's index in that order. counts: bool, whether the row has one and is placed by it.
+    Args:
+        at: each row's index in that order.
+        counts: bool, whether the row has one and is placed by it.
     """
     rows = np.flatnonzero(counts)
     if not len(rows):

@@ -114,7 +114,11 @@ def _summed(counts: pl.DataFrame, video_id: np.ndarray, as_of: datetime) -> np.n
 def _rows(
     segment: str, value: str, video_id: np.ndarray, of_videos: tuple[np.ndarray, np.ndarray], k: int
 ) -> pl.DataFrame:
-    """of_videos: score and source of each video; those of score 0 are in no list."""
+    """The rows of one segment's list.
+
+    Args:
+        of_videos: score and source of each video; those of score 0 are in no list.
+    """
     score, source = of_videos
     order = np.argsort(-score, kind="stable")[:k]
     order = order[score[order] > 0]
