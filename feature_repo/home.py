@@ -144,7 +144,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
         if not self._filepath.exists():
             # Feast's own words for it.
             return super().get_registry_proto()
-        # Feast asks for every view anew: dozens of times in a step, nearly always of the same file.
+        # Feast asks for every view dozens of times in a step, nearly always of the same file.
         content = self._filepath.read_bytes()
         if self._read is None or self._read[0] != content:
             self._read = (content, self._parsed(content))

@@ -47,7 +47,7 @@ SOURCES: dict[str, DataSource] = {view.name: source_of(view, _paths) for view in
 def place_sources(paths: Paths) -> None:
     """Point every source of nightreel's own views at another home: for a process that works on more than one.
 
-    The views of a home's own modules are made anew for each home.
+    The views of a home's own modules are created for each home.
     """
     for view, source in SOURCES.items():
         if isinstance(source, FileSource):

@@ -11,7 +11,7 @@ _Settings = TypeVar("_Settings", bound=RankerNeeds)
 
 FITTED = "fitted"
 _FILE = "repeat_discount.json"
-# Fewer nights in vain may be nights on which the user was away; rows further down are hardly seen.
+# On fewer nights without a play, the user may have been away; rows further down are hardly seen.
 REPEAT_NIGHTS, REPEAT_RANKS = 3, 20
 
 

@@ -80,7 +80,7 @@ def make_supply(sizes: Sizes, videos: Videos, is_small_video: Mask) -> Supply:
 
 @dataclass(frozen=True)
 class Audience:
-    """A block of users to whom videos are shown."""
+    """A block of users and the videos shown to them."""
 
     users: I64
     rows: I64  # plays of each, exact duplicates left out

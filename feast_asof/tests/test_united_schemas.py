@@ -131,7 +131,7 @@ def test_types_that_do_not_fit_are_named_with_their_files(tmp_path: Path) -> Non
         store.get_historical_features(entity_df=ASKED, features=["stats:score"])
     assert str(caught.value) == (
         f"feature view stats: {folder} cannot be read: column 'score' is double in {folder / '0.parquet'}, "
-        f"but string in {folder / '1.parquet'}; write one of the files anew."
+        f"but string in {folder / '1.parquet'}; write one of the files again."
     )
     store.apply([], objects_to_delete=[store.get_feature_view("stats")], partial=False)
     EARLY.assign(other=1).to_parquet(folder / "1.parquet")

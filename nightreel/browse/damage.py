@@ -1,4 +1,4 @@
-"""Says in words that a file which a page is made of is lost or damaged."""
+"""The error of a page whose file is lost or damaged, in words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

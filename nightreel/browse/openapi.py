@@ -6,7 +6,7 @@ from nightreel import __version__
 
 ROOT = "/api/v1"
 _RUN = ("run", "query", "integer", "A run that is kept; by default the one that apps read.")
-_LIMIT = ("limit", "query", "integer", "At most so many.")
+_LIMIT = ("limit", "query", "integer", "The most entries.")
 _ROW = {
     "rank": "integer",
     "video_id": ["integer", "string"],
@@ -89,7 +89,7 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
     ("/runs/{run}", "One run.", (("run", "path", "integer", "The run's number."),), _RUN_FIELDS),
     (
         "/scorecard",
-        "What was made of each night's lists, as `nightreel scorecard --json` has it.",
+        "The outcomes of each night's lists, as `nightreel scorecard --json` prints them.",
         (
             ("days", "query", "integer", "How many days of nights, up to the last."),
             ("replays", "query", "boolean", "Show nights that were made again later, which no app read."),

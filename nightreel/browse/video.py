@@ -141,7 +141,7 @@ def _read_lists(connection: Connection, found: VideoPage, run: int) -> None:
 
 
 def _user_after(connection: Connection, within: list[Any], rows: int) -> int | str | None:
-    """The user whose list ends about so many rows on; None where the run ends before."""
+    """The user whose list ends about this many rows later; None if the run ends before."""
     query = select(_user).where(*within).order_by(_user, _rank).limit(1).offset(rows)
     found: int | str | None = connection.execute(query).scalar()
     return found

@@ -113,7 +113,7 @@ def why_page(
 def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: str) -> None:
     if last_arrival(paths) > known_at:
         raise InputError(
-            f"Run {run_id}: deliveries have arrived since, so what it knew must be made again.",
+            f"Run {run_id}: deliveries have arrived since, so the data that it knew must be restored.",
             f"Run `{command}`, which does so.",
         )
 

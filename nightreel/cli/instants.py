@@ -22,7 +22,7 @@ def parse_instant(text: str | None, option: str = "--as-of", *, may_come: bool =
         raise InputError(
             f"{option} {text}: the zone is missing.", f"Write it like {whole}+08:00, or {whole}Z."
         )
-    # Before anything is made of it: `run` would find out an hour later.
+    # Checked before any work: otherwise `run` would fail an hour later.
     if not may_come:
         require_not_future(option, instant, datetime.now(UTC))
     return instant

@@ -103,7 +103,7 @@ def score(
             known_at=known,
             replay=replay is not None,
             publish=publish,
-            # A dry run is asked for its audits, also of what was scored before.
+            # A dry run is made for its audits, so it scores again even if nothing has changed.
             force=force or dry_run,
             experiment=experiment,
         )

@@ -1,4 +1,4 @@
-"""The commands that say what came of the lists, and how far plays have moved since training."""
+"""The commands that report the outcomes of lists, and how far plays have moved since training."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -12,7 +12,7 @@ def compiled(loop: _Loop) -> _Loop:
     """Compile a function of arrays when it is first called. It does not hold Python's global lock.
 
     The compiled code is cached beside its file, or in the user's cache folder; if neither can be written, as
-    in a read-only container, each process compiles anew. Without numba's `fastmath`, which nothing here asks
+    in a read-only container, each process compiles again. Without numba's `fastmath`, which nothing here asks
     for, each addition and multiplication is rounded by itself and in the order written, on every processor.
     """
     try:

@@ -117,7 +117,7 @@ def _stamped_anew(settings: DataSettings) -> list[str]:
         stamped = stamp_anew(settings, now)
     except OSError as error:
         _log.warning("delivery of after now", reason=error.strerror)
-        return [f"deliveries of after now cannot be stamped anew: {error.strerror}"]
+        return [f"deliveries from after now cannot be stamped again: {error.strerror}"]
     remarks = [
         f"{printable(one.path.name)} was stamped {one.arrived:%Y-%m-%d %H:%M} UTC, after now: it counts as "
         f"arrived {arrived:%Y-%m-%d %H:%M} UTC"

@@ -120,7 +120,7 @@ def metrics_text(settings: ScheduleNeeds, now: datetime) -> str:
 
 
 def _outcomes(settings: DatabaseNeeds) -> Iterator[Metric]:
-    """What was made of the newest night of which enough is known; none before there is one."""
+    """The outcomes of the newest night that enough is known about; None before there is one."""
     night: Night | None = None
     arms: list[ArmFacts] = []
     with suppress(NightreelError):

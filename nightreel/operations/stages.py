@@ -14,7 +14,7 @@ from nightreel.core.steps import Facts, StepResult
 from scoring.database.failures import DatabaseAwayError
 
 RETRY_WAIT_S = 10.0
-# Five minutes in all: longer than a database takes to start anew, shorter than a failure should stay unknown.
+# Five minutes in all: longer than a database takes to restart, shorter than a failure should stay unknown.
 RETRIES = 5
 """Seconds before the first further try of a stage; each later one waits twice that."""
 

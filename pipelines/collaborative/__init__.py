@@ -158,7 +158,7 @@ def _source(key: str, ids: np.ndarray, name: str, factors: np.ndarray, cutoff: d
 
 FACTORS: Step[FactorFacts] = Step(
     name="factors",
-    does="Fit the factors of users and videos anew on growing windows.",
+    does="Fit the factors of users and videos on growing windows.",
     reads=lambda settings: (settings.paths.interactions,),
     writes=_sources,
     # Exactly what decides the factors: threads do not, nor how the nearest videos are searched for.

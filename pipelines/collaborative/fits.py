@@ -1,4 +1,4 @@
-"""The result of every ALS model: factors of users and of videos, and whom each row belongs to."""
+"""The result of every ALS model: factors of users and of videos, and the id of each row."""
 
 from dataclasses import dataclass
 from datetime import datetime

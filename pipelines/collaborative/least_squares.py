@@ -1,4 +1,4 @@
-"""Alternating least squares with biases, fitted on plays only: a pair that was never played has no part.
+"""Alternating least squares with biases, fitted on plays only: pairs without a play are ignored.
 
 A play's target is modelled as mean + user bias + video bias + the product of a user's and a video's factors
 (Koren, Bell and Volinsky 2009, "Matrix factorization techniques for recommender systems", equation 4), fitted

@@ -181,7 +181,7 @@ def _write_table(own: list[Figure], path: Path) -> None:
 
 
 def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings) -> ProtocolFacts:
-    """What the command line prints of a protocol: what was ranked, and each system's figures at 10."""
+    """The facts of a protocol for the command line: what was ranked, and each system's figures at 10."""
     tables: dict[str, list[dict[str, Any]]] = {
         label: [
             {"system": system}

@@ -1,4 +1,4 @@
-"""What an evaluation says, for the command line and the report: what was ranked, figures of each system."""
+"""The facts of an evaluation, for the command line and the report: what was ranked, each system's figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,6 +1,6 @@
-"""Fits `repeat_discount` on the lists of past days: which value would have listed more of what was liked.
+"""Fits `repeat_discount` on the lists of past days: which value would have listed more liked videos.
 
-The log's plays did not follow these lists, so what a list would have shown in vain is what it listed and the
+The log's plays did not follow these lists, so a list would have shown a video in vain if it listed it and the
 user did not play that day. Nothing is discounted unless a value has gained by more than chance.
 """
 
@@ -79,7 +79,7 @@ def _gain(discount: float, hits: pl.DataFrame, without: pl.DataFrame) -> Gain:
 def _hits(found: NextDay, settings: RankerNeeds, discount: float) -> pl.DataFrame:
     """user_id and `hits`: liked plays among its first rows, a night, had lists been discounted like that.
 
-    Night by night, as each list is made of what those before it have shown.
+    Night by night, as each list depends on what those before it have shown.
     """
     state = pl.DataFrame(schema={**dict.fromkeys(_PAIR, pl.Int64), _NIGHTS: pl.Int64})
     hits: list[pl.DataFrame] = []

@@ -1,6 +1,6 @@
 """Cumulative aggregates of users and of videos: what had been played, and how well, up to each day's end.
 
-They are made of integer sums by day, so later plays change no row, not even in the last bit.
+They are computed from integer sums by day, so later plays change no row, not even in the last bit.
 """
 
 import polars as pl

@@ -58,7 +58,7 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
         try:
             result = _ingest(settings, scratch, force=force)
         except DamagedDayError as error:
-            _log.warning("the tables are made anew", reason=str(error))
+            _log.warning("the tables are rebuilt", reason=str(error))
             result = _ingest(settings, scratch, force=True)
         if settings.lists.shared.popular_k:
             # Settings that name users' columns are checked here, before hours of features and models.
@@ -85,7 +85,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
     before = {} if force else read_records(settings, ids.tokens)
     plans, missing = plan_files(of_files, arrived, before, settings, scratch)
     if not any(plan.source or plan.new for plan in plans):
-        # Nothing is new: it is what was written that is no longer there, or no longer as it was.
+        # Nothing is new: written files are missing or damaged.
         for plan in plans:
             require_usable_days(settings.paths.tables / plan.file.table)
     ids.recognise(plan.source for plan in plans if plan.source is not None)
@@ -111,7 +111,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
         # First, as the tables mean nothing without them; those that no table has yet do no harm.
         written += ids.save()
     of_file = {plan.file: records[plan.path] for plan in plans}
-    # No list is made of exposures: a replay is the same whatever they say.
+    # Lists do not depend on exposures, so a replay does not either.
     of_lists = (kind for kind in KINDS if kind in of_file and kind is not EXPOSURES)
     digests = {kind.name: of_file[kind].digest for kind in of_lists}
     note_changes(settings.paths, digests, output.earliest)

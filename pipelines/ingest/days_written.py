@@ -23,14 +23,14 @@ _KEYS = (columns.USER_ID, columns.VIDEO_ID)
 
 
 class DamagedDayError(NightreelError):
-    """A day's file that is to be added to is not as it was written: the table is to be made anew."""
+    """A day's file that gets new rows is not as it was written: the table must be rebuilt."""
 
 
 def require_usable_days(interactions: Path) -> None:
     """Raise DamagedDayError if a day's file is not as it was written."""
     for path in files_by_day(interactions).values():
         if not is_usable(path):
-            raise DamagedDayError(f"{path}: not as it was written.", "Make the table anew.")
+            raise DamagedDayError(f"{path}: not as it was written.", "Rebuild the table.")
 
 
 def by_day(plays: pl.DataFrame, zone: ZoneInfo) -> Iterator[tuple[date, pl.DataFrame]]:
@@ -96,7 +96,7 @@ class DaySpill:
 
 
 class DaysWritten:
-    """The present table of a log, which is built on or made anew, and the days of the new one.
+    """The present table of a log, which is extended or rebuilt, and the days of the new one.
 
     Attributes:
         rows, raw_rows: of the new table, and those of them that the raw file has.
@@ -107,7 +107,7 @@ class DaysWritten:
 
         Args:
             folder: the final path of the table.
-            rows: 0 if the table is made anew.
+            rows: 0 if the table is rebuilt.
         """
         self._output, self._folder, self._zone = output, folder, zone
         self._present = files_by_day(folder)
@@ -129,7 +129,7 @@ class DaysWritten:
         if day not in self._kept:
             return None
         if not is_usable(self._kept[day]):
-            raise DamagedDayError(f"{self._kept[day]}: not as it was written.", "Make the table anew.")
+            raise DamagedDayError(f"{self._kept[day]}: not as it was written.", "Rebuild the table.")
         return pl.read_parquet(self._kept[day])
 
     def put(self, day: date, plays: pl.DataFrame, *, before: int) -> None:

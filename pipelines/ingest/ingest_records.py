@@ -1,6 +1,6 @@
 """Records of ingested files: an unchanged one is not read again, a grown one only from where it grew.
 
-Growth is proved, not believed: the digest of what was there before must be the same.
+Growth is proved, not assumed: the digest of the earlier part must be the same.
 """
 
 import json

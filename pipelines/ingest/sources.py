@@ -122,7 +122,7 @@ def _in_commas(present: RawFile, header: Header, decimal: str | None) -> frozens
 
 
 def _event_weights(file: RawFile, header: Header) -> str:
-    """What the weight of each play is made of where the file has none."""
+    """How the weight of each play is computed if the file has none."""
     if file.layout is not None and file.layout.event_weights:
         return ", ".join(f"{event}: {weight:g}" for event, weight in file.layout.event_weights)
     if {columns.PLAY_DURATION, columns.VIDEO_DURATION} <= set(header.names):

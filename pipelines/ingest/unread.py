@@ -113,9 +113,9 @@ def _beside_raw_files(raw_dir: Path, folder: Path) -> Iterator[str]:
             if path.is_dir():
                 yield from _of_folder(path, name)
             elif kind_of(path.name) is not None and (parent != folder or path.name not in known):
-                yield f"{name} is not read: it is none of the raw files; {_WAY}"
+                yield f"{name} is not read: it is not one of the raw files; {_WAY}"
             elif _may_hold_data(path.name) and (parent != folder or path.name not in known):
-                yield f"{name} is not read: it is none of the raw files"
+                yield f"{name} is not read: it is not one of the raw files"
 
 
 def _of_folder(folder: Path, name: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How much more users like categories than what they play on the whole, looked up for any pair.
+"""How much more users like categories than their plays on the whole, looked up for any pair.
 
 The same number that Feast's on-demand view `category_lift` gives; a test holds both equal.
 """

@@ -33,6 +33,6 @@ def night_as_of(
 
 
 def drawn_users(user_id: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Positions of at most so many of the users, ascending: chosen by a hash of their ids."""
+    """Indices of at most this many users, ascending: chosen by a hash of their ids."""
     order = np.argsort(uniform_hash(user_id.astype(np.uint64), seed), kind="stable")
     return np.sort(order[:most])

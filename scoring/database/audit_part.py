@@ -111,7 +111,7 @@ class Audited:
             self._had_rows[user[first]] = True
 
     def without_rows(self, k: int, ids: ListIds) -> Iterator[Part]:
-        """The users of whom no rows came."""
+        """The users without rows."""
         users = np.flatnonzero(~self._had_rows)
         for start in range(0, len(users), _USERS_AT_A_TIME):
             yield self._part(no_lists(), users[start : start + _USERS_AT_A_TIME], k, ids)

@@ -122,7 +122,7 @@ def _require_integers(connection: Connection, table: Table, name: str, ids: Ids)
 
 
 def _rebuild(connection: Connection, table: str, kinds: dict[str, str]) -> None:
-    """SQLite changes no column's type: the table is made anew, with its indexes and the views over it."""
+    """SQLite cannot change a column's type: the table is rebuilt, with its indexes and the views over it."""
 
     def statements(of: str) -> list[tuple[str, str]]:
         found = connection.exec_driver_sql(_FROM_MASTER.format(of=of))

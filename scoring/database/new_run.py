@@ -1,4 +1,4 @@
-"""A run that is to be published, and what came of it."""
+"""A run to publish, and its result."""
 
 from dataclasses import dataclass
 from datetime import datetime

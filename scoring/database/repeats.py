@@ -1,4 +1,4 @@
-"""The table `list_repeat`: what lists have shown in vain, a row a user; some users at a time."""
+"""The table `list_repeat`: videos listed to users who did not play them, a row per user; in blocks."""
 
 import json
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What a run's lists depend on: files, models, settings, exclusions, and what was known."""
+"""The inputs of a run's lists: files, models, settings, exclusions, and what was known."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

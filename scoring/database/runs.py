@@ -133,7 +133,7 @@ def publish_written(
         with translate_errors(connection.engine.url):
             prune(connection, settings.database)
     except NightreelError as error:
-        # The lists are published; a failure to prune is none of theirs, and the next run prunes.
+        # The lists are published; a failure to prune does not affect them, and the next run prunes.
         _log.warning("old runs were not removed", reason=str(error))
     return published
 

@@ -1,4 +1,4 @@
-"""What the scoring step says: the run, what it is of, and what was written."""
+"""The facts that the scoring step reports: the run, its inputs, and what was written."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The users over whom what orders a video is averaged, the same ones for every list of a night."""
+"""The users over whom scores are averaged, the same ones for every list of a night."""
 
 import numpy as np
 

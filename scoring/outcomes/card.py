@@ -59,7 +59,7 @@ class ReachFacts(TypedDict):
 
 
 class CellFacts(TypedDict):
-    """Rows of a night's lists by source, ranks and segment of users, and what was made of them."""
+    """Rows of a night's lists by source, ranks and segment of users, and their outcomes."""
 
     source: str
     rank_from: int

@@ -1,4 +1,4 @@
-"""The nightly step: counts what was made of the lists that were shown, and keeps it in the database."""
+"""The nightly step: counts the outcomes of the shown lists, and keeps them in the database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,7 @@ _KEPT = 800
 
 
 class OutcomeFacts(Facts):
-    """Number of rows counted anew, and their runs."""
+    """Number of rows counted again, and their runs."""
 
     rows: int
     runs: list[int] | None = None
@@ -163,7 +163,7 @@ def _remove(connection: Connection, run_ids: list[int]) -> None:
 
 OUTCOMES: Step[OutcomeFacts] = Step(
     name="outcomes",
-    does="Count what was made of each night's lists.",
+    does="Count the plays and likes of each night's lists.",
     reads=lambda settings: (settings.paths.tables,),
     writes=lambda settings: (masked(database_url(settings)),),
     # What the figures depend on, beside plays and lists.

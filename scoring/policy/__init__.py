@@ -1,1 +1,1 @@
-"""What another policy would have got, from the rows that were drawn and what was made of them."""
+"""The outcome that another policy would have had, from drawn rows and their outcomes."""

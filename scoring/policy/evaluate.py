@@ -129,7 +129,7 @@ def evaluate_policy(
 
 
 def drawn_under(settings: Settings, version: str, *, run_id: int | None, now: datetime) -> Judged:
-    """The drawn rows of a run that count, under another model, and what was made of them.
+    """The drawn rows of a run that count, under another model, and their outcomes.
 
     Raises:
         InputError: as `evaluate_policy`.

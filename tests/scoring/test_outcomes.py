@@ -1,4 +1,4 @@
-"""Attribution: what was made of each night's lists, counted by hand on a log of a few plays."""
+"""Attribution: outcomes of each night's lists, counted by hand on a log of a few plays."""
 
 import json
 import math

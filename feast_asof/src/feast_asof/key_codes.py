@@ -74,7 +74,7 @@ class KeyCodes:
             return cls((), (), 1), np.zeros(rows, dtype=np.int64)
         code = columns[0].codes(keys[0])
         pairs: list[Int64Array] = []
-        # Numbered anew after each column, so that codes never outgrow the rows, and their products int64.
+        # Renumbered after each column, so that there are never more codes than rows, and products fit int64.
         for column, key in zip(columns[1:], keys[1:], strict=True):
             combined = _combined(code, column.codes(key), len(column.values))
             pairs.append(distinct(combined[combined >= 0]))

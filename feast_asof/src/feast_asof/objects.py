@@ -17,7 +17,7 @@ from typing import Any
 from feast_asof.errors import AsOfError
 from feast_asof.files import Location
 
-# Every round, one writer of several is done: so many may write at a time.
+# In every round, one of several writers succeeds: this many may write at a time.
 ATTEMPTS = 100
 LONGEST_PAUSE_S = 1.0
 # What one request may hold.

@@ -52,7 +52,7 @@ def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dat
 
 def conflict_error(what: str, path: str, conflict: str) -> AsOfError:
     """The error to raise for a column whose types conflict between files."""
-    return AsOfError(f"{what}: {path} cannot be read: {conflict}; write one of the files anew.")
+    return AsOfError(f"{what}: {path} cannot be read: {conflict}; write one of the files again.")
 
 
 def find_parquet(path: str, *, what: str, endpoint: str | None = None) -> Parquet:

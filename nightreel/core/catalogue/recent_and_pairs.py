@@ -182,7 +182,7 @@ USER_CATEGORIES: Final = View(
         Feature(
             columns.USER_CATEGORY_LIFTS,
             "user",
-            "How much more the user likes each of them than what they play on the whole.",
+            "How much more the user likes each of them than their plays on the whole.",
             type="floats",
             kind="embedding",
             how="(liked - plays * user_agg_liked_share) / (plays + 5), of the user's plays of it so far",
@@ -195,7 +195,7 @@ USER_CATEGORIES: Final = View(
 CATEGORY_LIFT: Final = View(
     columns.CATEGORY_LIFT_VIEW,
     ("user", "video"),
-    "How much more a user likes the video's first-level category than what they play on the whole.",
+    "How much more a user likes the video's first-level category than their plays on the whole.",
     (
         Feature(
             columns.CATEGORY_LIFT,

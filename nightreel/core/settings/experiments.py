@@ -55,7 +55,7 @@ class ExperimentSettings(Section):
 
     salt: str | None = Field(
         default=None,
-        description="Hashed with each user's id to choose the arm; another salt assigns users anew.",
+        description="Hashed with each user's id to choose the arm; another salt assigns users to other arms.",
         min_length=1,
     )
     arms: Mapping[str, ArmSettings] = Field(

@@ -81,7 +81,7 @@ class LightgbmSettings(LightgbmTable):
     num_leaves: int = Field(default=27, description="Leaves of a tree.", ge=2, le=64)
     min_data_in_leaf: int = Field(default=145, description="Fewest plays in a leaf.", ge=1)
     feature_fraction: float = Field(
-        default=0.471, description="Share of the features, drawn anew, that a tree may use.", gt=0, le=1
+        default=0.471, description="Share of the features, drawn for each tree, that it may use.", gt=0, le=1
     )
     lambda_l2: float = Field(
         default=24.1, description="Weight that pulls a leaf's answer towards zero.", ge=0

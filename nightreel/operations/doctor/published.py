@@ -1,4 +1,4 @@
-"""Inspections of the published lists: the database, its newest run, and what was made of the lists."""
+"""Inspections of the published lists: the database, its newest run, and the outcomes of the lists."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING

@@ -72,7 +72,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
             from feature_repo.open_store import fill_tables
 
             fill_tables(settings)
-            removed.left.append("Feast's online store is another than the home's own: materialize it anew")
+            removed.left.append("Feast's online store is another than the home's own: materialize it again")
         remove_from_online_store(settings.paths.online_store, person, removed)
         remove_from_lists(settings, person, removed)
         # Last, since forgetting again after a crash needs the code to find the remaining rows.

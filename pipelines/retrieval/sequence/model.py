@@ -60,7 +60,7 @@ def encode(
         query, key, value = (
             _by_head(part) for part in xp.split(normed @ params["attention_in"][block], 3, axis=-1)
         )
-        # How long ago a play was, and what came of it, count whatever it was a play of.
+        # The age of a play, and its outcome, count for any video.
         weights = query @ key.swapaxes(-1, -2) * np.float32((SIZE // HEADS) ** -0.5)
         weights = weights + params["ago"][block][:, np.maximum(ago, 0)] + causal
         weights = weights + params["heed"][block][:, outcome].swapaxes(0, 1)[:, :, None, :]

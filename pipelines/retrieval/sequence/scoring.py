@@ -1,4 +1,4 @@
-"""Scores of all videos for one user, by NumPy: no other user and no compiler has a part in them."""
+"""Scores of all videos for one user, by NumPy: they depend on no other user and on no compiler."""
 
 from dataclasses import dataclass
 

@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 
 
 class Sequence:
-    """A causal transformer over plays and what came of them."""
+    """A causal transformer over plays and their outcomes."""
 
     def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Train it, from the last night's parameters if there are any.

@@ -26,7 +26,7 @@ from pipelines.retrieval.sequence.timelines import Timelines
 
 _RATE, _WARMUP, _DROPOUT = 2e-3, 50, 0.3
 _CLIP, _AVERAGED = 1.0, 0.98
-# Videos and groups are padded to a few sizes, so that a later night compiles nothing anew.
+# Videos and groups are padded to a few sizes, so that a later night need not compile again.
 _PADDED_MIN = 256
 
 _log = get_logger(__name__)

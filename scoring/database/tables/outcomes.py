@@ -1,4 +1,4 @@
-"""The tables of what was made of each night's lists."""
+"""The tables of the outcomes of each night's lists."""
 
 from sqlalchemy import (
     BigInteger,
@@ -14,7 +14,7 @@ from sqlalchemy import (
 from nightreel.core import columns
 from scoring.database.tables.base import UtcTimestamp, metadata, run_key
 
-# What was made of a run's lists. It outlives the run's own rows, which are pruned.
+# The outcomes of a run's lists. They outlive the run's own rows, which are pruned.
 list_night = Table(
     "list_night",
     metadata,

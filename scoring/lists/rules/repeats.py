@@ -1,4 +1,4 @@
-"""What earlier nights listed for a user who has not played it: whole lists in a few bytes per user.
+"""Videos that earlier nights listed for a user who has not played them: lists in a few bytes per user.
 
 For ten million users with 20 videos each this is 10,000,000 x (20 x 5 + 16) bytes = 1.2 GB, with 50, the
 most, 2.7 GB (docs/rules.md); it is read and written in blocks of a few thousand users.
@@ -89,7 +89,7 @@ def after_night(
 
 @dataclass(frozen=True)
 class RepeatDiscount:
-    """Moves down what was listed on at least `nights` nights without being played.
+    """Moves videos down that were listed on at least `nights` nights without being played.
 
     Its position is divided by 1 - discount, once for each night from that number on.
     """

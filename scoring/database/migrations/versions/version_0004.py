@@ -26,7 +26,7 @@ def upgrade() -> None:
 def _change_check_of_sqlite() -> None:
     """Change the constraint's text, as https://sqlite.org/lang_altertable.html says for changes of that kind.
 
-    A table made anew would have to be dropped first, and every row of every list points to it.
+    A rebuilt table would have to be dropped first, and every row of every list references it.
     """
     connection = op.get_bind()
     version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
@@ -44,5 +44,5 @@ def _change_check_of_sqlite() -> None:
             "Publish to another database.",
         )
     connection.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")
-    # Off again, and this connection reads the schema anew.
+    # Off again, and this connection rereads the schema.
     connection.exec_driver_sql("PRAGMA writable_schema = RESET")

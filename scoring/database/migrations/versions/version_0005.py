@@ -21,7 +21,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the column away again; on PostgreSQL readers must be granted the view anew."""
+    """Take the column away again; on PostgreSQL readers must be granted the view again."""
     op.execute("DROP VIEW latest_recommendation")
     op.drop_column("recommendation", "candidate_sources")
     op.execute(_view("CREATE VIEW", _COLUMNS))

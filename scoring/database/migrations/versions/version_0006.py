@@ -1,4 +1,4 @@
-"""What was made of each shown list: when it was shown, what was played and liked, and by whom."""
+"""The outcomes of each shown list: when it was shown, what was played and liked, and by whom."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The loop: rules, draws and arms of rows, what was listed in vain, outcomes by arm and candidate source."""
+"""The loop: rules, draws and arms of rows, repeats, outcomes by arm and candidate source."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -38,7 +38,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take all of it away again; on PostgreSQL readers must be granted the view anew."""
+    """Take all of it away again; on PostgreSQL readers must be granted the view again."""
     for name in ("list_arm", "list_candidate", "list_repeat", "list_rule"):
         op.drop_table(name)
     op.execute("DROP VIEW latest_recommendation")
