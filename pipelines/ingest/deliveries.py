@@ -90,7 +90,7 @@ def _delivery(path: Path) -> Delivery | str:
         return f"nightreel did not archive it; deliver it in {INCOMING}/"
     kind = kind_of(match[2])
     if kind is None:
-        return "its name, after the instant of arrival, begins with that of none of the raw files"
+        return "its name, after the instant of arrival, does not begin with that of a raw file"
     try:
         arrived = datetime.strptime(match[1], _INSTANT).replace(tzinfo=UTC)
     except ValueError:

@@ -411,7 +411,7 @@ def _dangling_link(path: Path) -> None:
     ("name", "make", "why"),
     [
         ("20201399T000000.000000Z-big_matrix.csv", _text_file, "not an instant"),
-        ("20201101T000000.000000Z-plays.csv", _text_file, "none of the raw files"),
+        ("20201101T000000.000000Z-plays.csv", _text_file, "that of a raw file"),
         ("20201101T000000.000000Z-user_features_9.csv", _dangling_link, "a link to nothing"),
         ("20201101T000000.000000Z-big_matrix_9.csv", Path.mkdir, "not a file"),
         ("big_matrix_dropped.csv", _text_file, "deliver it in incoming/"),
