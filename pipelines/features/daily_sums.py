@@ -9,6 +9,7 @@ the days before.
 """
 
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -29,6 +30,7 @@ from nightreel.core.play_days import (
 )
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FeatureNeeds, LogNeeds
+from pipelines.features.earlier_pairs import DAYS_BEHIND, EarlierPairs
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
@@ -118,16 +120,30 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
     before, new = days[: len(kept)], days[len(kept) :]
     pieces = number_of_pieces(rows_of(new), settings.cluster)
     sums = [_kept(folder, kept, settings.data)] if kept else []
-    if pieces == 1:
-        seen = SeenPairs.read(folder) if kept and len(kept) == len(known) else _seen(before)
-        for paths in in_parts(new):
-            sums.append(_sums_of(paths, seen, settings.data))
+    earlier = EarlierPairs.read(folder) if kept else EarlierPairs.none()
+    if earlier.days > len(before):
+        earlier = EarlierPairs.none()
+    if kept and len(kept) == len(known):
+        seen = SeenPairs.read(folder)
     else:
-        seen = _seen(days)
+        seen = deepcopy(earlier.pairs)
+        _mark(seen, before[earlier.days :])
+    if pieces == 1:
+        done = len(before)
+        for paths in in_parts(new):
+            if earlier.days < done <= len(days) - DAYS_BEHIND:
+                earlier = EarlierPairs(done, deepcopy(seen))
+            sums.append(_sums_of(paths, seen, settings.data))
+            done += len(paths)
+    else:
+        _mark(seen, new)
         parts = cut(new, pieces)
         starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
         tasks = [(days[:start], part, settings.data) for start, part in zip(starts, parts, strict=True)]
         sums += run_all(settings.cluster, _sums_after, tasks)
+    if len(days) - earlier.days > 2 * DAYS_BEHIND:
+        _mark(earlier.pairs, days[earlier.days : -DAYS_BEHIND])
+        earlier = EarlierPairs(len(days) - DAYS_BEHIND, earlier.pairs)
     total = DailySums.together(sums)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
@@ -135,6 +151,7 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
         for frame, path in zip(frames, _files(temporary), strict=True):
             frame.write_parquet(path)
         seen.write(temporary)
+        earlier.write(temporary)
         write_record(temporary, decisive, digests)
     return total
 
@@ -178,10 +195,15 @@ def _sums_after(before: list[Path], paths: list[Path], settings: DataSettings) -
 def _seen(paths: list[Path]) -> SeenPairs:
     """The pairs of some days."""
     seen = SeenPairs()
-    for part in in_parts(paths):
+    _mark(seen, paths)
+    return seen
+
+
+def _mark(seen: SeenPairs, paths: list[Path]) -> None:
+    """Add the pairs of some days."""
+    for part in in_parts(paths) if paths else ():
         pairs = read_days(part, _PAIR)
         seen.mark(pairs[columns.USER_ID], pairs[columns.VIDEO_ID])
-    return seen
 
 
 def _kept(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:

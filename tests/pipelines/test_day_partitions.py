@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
@@ -11,15 +12,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from nightreel.core import columns
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
 from nightreel.operations.incoming import merge_deliveries
 from pipelines.features import build_features
+from pipelines.features.earlier_pairs import DAYS_BEHIND
 from pipelines.ingest import days_written, ingest
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, RawLog
 from tests.fixtures.small_log import make_log, settings_for
 from tests.fixtures.tables import read_table
 
+# By its name it is the function of that name.
+DAILY_SUMS = import_module("pipelines.features.daily_sums")
 LOG = make_log(7, users=6, videos=10, plays=160, days=6)
 PLAYS = LOG.interactions.height
 
@@ -121,16 +126,47 @@ def test_features_of_sixty_divisions_into_nights_are_those_of_all_plays_at_once(
 def _assert_same_sources(folder: Path, night_of: list[int]) -> None:
     made, anew = settings_for(folder / "made"), settings_for(folder / "anew")
     arrived = pl.Series(night_of)
-    for night in range(3):
-        known = LOG.interactions.filter(arrived <= night)
-        if known.height:
-            LOG.with_interactions(known).write(made)
-            build_features(made)
+    with pytest.MonkeyPatch.context() as patch:
+        # So that pairs of earlier days are kept of a short log too.
+        patch.setattr(DAILY_SUMS, "DAYS_BEHIND", 1)
+        for night in range(3):
+            known = LOG.interactions.filter(arrived <= night)
+            if known.height:
+                LOG.with_interactions(known).write(made)
+                build_features(made)
     LOG.write(anew)
     build_features(anew)
     for path in sorted(anew.paths.features.glob("*.parquet")):
         found = pl.read_parquet(made.paths.features / path.name)
         assert found.equals(pl.read_parquet(path)), path.name
+
+
+def test_a_night_with_late_plays_reads_no_day_of_long_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, home = make_log(3, users=60, videos=60, plays=1_500, days=40), settings_for(tmp_path)
+    late = log.interactions.height * 9 // 10
+    log.with_interactions(
+        log.interactions.with_row_index().filter(pl.col("index") != late).drop("index")
+    ).write(home)
+    build_features(home)
+    log.write(home)
+    read: set[Path] = set()
+    of = DAILY_SUMS.read_days
+
+    def noting(files: list[Path], names: Sequence[str]) -> pl.DataFrame:
+        read.update(files)
+        return of(files, names)
+
+    monkeypatch.setattr(DAILY_SUMS, "read_days", noting)
+    build_features(home)
+    days = list(files_by_day(home.paths.interactions).values())
+    assert read and min(map(days.index, read)) == len(days) - DAYS_BEHIND
+    views = (columns.USER_ACTIVITY, columns.VIDEO_ENGAGEMENT)
+    found = [pl.read_parquet(home.paths.feature_source(view)) for view in views]
+    build_features(home, force=True)
+    for view, made in zip(views, found, strict=True):
+        assert pl.read_parquet(home.paths.feature_source(view)).equals(made)
 
 
 def test_days_begin_and_end_where_local_days_do() -> None:

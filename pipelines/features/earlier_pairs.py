@@ -1,0 +1,47 @@
+"""The pairs as they stood some weeks ago: what a night with late plays begins with instead of the whole log.
+
+Which play of a pair was the first depends on the days before, so days are summed again from a late play's day
+on. The pairs of all days say nothing of an earlier day; these do, unless the late play is older still.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightreel.core.checksums import is_usable
+from pipelines.features.seen_pairs import SeenPairs
+
+# Plays that come later than this many days after their own are rare.
+DAYS_BEHIND = 14
+_FOLDER, _RECORD = "earlier", "days.json"
+
+
+@dataclass(frozen=True)
+class EarlierPairs:
+    """The pairs of the first `days` days of a log."""
+
+    days: int
+    pairs: SeenPairs
+
+    @classmethod
+    def none(cls) -> "EarlierPairs":
+        """Those of no day."""
+        return cls(0, SeenPairs())
+
+    @classmethod
+    def read(cls, folder: Path) -> "EarlierPairs":
+        """What `write` has written; of no day if that is missing or damaged."""
+        own = folder / _FOLDER
+        try:
+            days = int(json.loads((own / _RECORD).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return cls.none()
+        is_there = all(path.is_file() and is_usable(path) for path in SeenPairs.files(own))
+        return cls(days, SeenPairs.read(own)) if is_there else cls.none()
+
+    def write(self, folder: Path) -> None:
+        """Keep them for another night, with what else is kept in the folder."""
+        own = folder / _FOLDER
+        own.mkdir()
+        self.pairs.write(own)
+        (own / _RECORD).write_text(json.dumps(self.days), encoding="utf-8")
