@@ -91,7 +91,7 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
         "/scorecard",
         "The outcomes of each night's lists, as `nightreel scorecard --json` prints them.",
         (
-            ("days", "query", "integer", "How many days of nights, up to the last."),
+            ("days", "query", "integer", "Days to show, up to the last."),
             ("replays", "query", "boolean", "Show nights that were made again later, which no app read."),
         ),
         {"nights": "array", "alarms": "array"},

@@ -165,7 +165,8 @@ def forget(
 @app.command()
 def browse(
     host: Annotated[
-        str, typer.Option(help="Address to serve on; any but this machine's own lets others read.")
+        str,
+        typer.Option(help="Address to serve on; any except this machine's own lets others read the lists."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8380,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that serve.")] = 1,

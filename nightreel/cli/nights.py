@@ -44,7 +44,7 @@ def score(
             "--model",
             metavar="VERSION",
             show_default="the champion",
-            help="Model that scores; with --as-of and what `nightreel runs` prints, it makes a night again.",
+            help="Model that scores. `nightreel runs` prints the model and instant of each run.",
         ),
     ] = None,
     known_at: Annotated[

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def scorecard(
-    days: Annotated[
-        int, typer.Option(min=1, max=36_500, help="How many days of nights, up to the last.")
-    ] = 30,
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="Days to show, up to the last.")] = 30,
     replays: Annotated[
         bool, typer.Option("--replays", help="Show nights that were made again later, which no app read.")
     ] = False,

@@ -51,8 +51,8 @@ def init(
     user: Annotated[str | None, _column("the users")] = None,
     item: Annotated[str | None, _column("the items")] = None,
     time: Annotated[str | None, _column("the times")] = None,
-    play_time: Annotated[str | None, _column("how long was played")] = None,
-    length: Annotated[str | None, _column("how long the item is")] = None,
+    play_time: Annotated[str | None, _column("the play time")] = None,
+    length: Annotated[str | None, _column("the item's length")] = None,
     watch_ratio: Annotated[str | None, _column("play time over length")] = None,
     rating: Annotated[str | None, _column("ratings")] = None,
     weight: Annotated[str | None, _column("weights, such as counts of plays")] = None,
@@ -78,7 +78,7 @@ def init(
     ] = None,
     like_threshold: Annotated[
         float | None,
-        typer.Option(show_default="of 5 stars 3.5", help="A play whose value is above this is liked."),
+        typer.Option(show_default="3.5 for up to 5 stars", help="A play whose value is above this is liked."),
     ] = None,
     time_format: Annotated[
         str | None,
@@ -111,7 +111,7 @@ def init(
     user_id: Annotated[str | None, _column("the user in the file of --users")] = None,
     item_id: Annotated[str | None, _column("the item in the file of --items")] = None,
     watermark: Annotated[
-        str | None, _column("what only grows, of plays by a query: later nights ask for more")
+        str | None, _column("values that only grow, for plays from a query; later nights ask for higher ones")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: ambiguity is an error.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a nightreel.toml.")] = False,

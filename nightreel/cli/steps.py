@@ -114,8 +114,8 @@ def evaluate(
         typer.Option(
             metavar="VERSION",
             show_default="none",
-            help="Estimate instead what this model would have got, from the rows that a run has drawn by "
-            "chance ([lists] explore_share).",
+            help="Instead, estimate the outcome of this model's lists from a run's randomly drawn rows "
+            "([lists] explore_share).",
         ),
     ] = None,
     run_id: RunId = None,
