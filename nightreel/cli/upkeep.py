@@ -44,7 +44,7 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False, home: Home = None) -> None:
-    """Check Python, packages, extras, data, disk, memory, database and freshness; exit with 1 if something is wrong."""
+    """Check Python, packages, extras, data, disk, memory, database and freshness; exit with 1 on a fault."""
     from nightreel.core import logs, printing
     from nightreel.operations import doctor as inspections
 
