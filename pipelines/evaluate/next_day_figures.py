@@ -163,8 +163,8 @@ class NextDayMeasuring:
         for k in self._cutoffs:
             for metric, of in METRICS.items():
                 yield (metric, k, "users"), spread(of(lists, k))
-            yield (MICRO_RECALL, k, "pairs"), spread(lists.found(k))
-            yield (MICRO_RECALL_IPS, k, "weights"), spread(lists.found_gains(k))
+            yield (MICRO_RECALL, k, "pairs"), spread(lists.hits(k))
+            yield (MICRO_RECALL_IPS, k, "weights"), spread(lists.gains_of_hits(k))
 
     def _means(self, system: str, sums: _Sums) -> Iterator[Figure]:
         table = np.column_stack(sums.above)

@@ -10,7 +10,7 @@ from pipelines.metrics.beyond_accuracy import (
     means_of_first,
     repeats,
 )
-from pipelines.metrics.found import hit_rate_at_k, precision_at_k, recall_at_k
+from pipelines.metrics.hits import hit_rate_at_k, precision_at_k, recall_at_k
 from pipelines.metrics.intervals import Bootstrap, bootstrap_intervals, interval_of_draws
 from pipelines.metrics.inverse_exposure import (
     exposure_weights,

@@ -20,7 +20,7 @@ def average_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
 
 def reciprocal_rank_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """1 / rank of the first relevant video, 0 if none is among the first k: float64 [users]."""
-    found = ranked.found(k) > 0
-    first = ranked.first_found()
-    inverse: np.ndarray = np.divide(1.0, first, out=np.zeros_like(first), where=found)
+    is_hit = ranked.hits(k) > 0
+    first = ranked.first_hit_rank()
+    inverse: np.ndarray = np.divide(1.0, first, out=np.zeros_like(first), where=is_hit)
     return inverse

@@ -35,7 +35,7 @@ def exposure_weights(exposure: np.ndarray) -> np.ndarray:
 
 def weighted_recall_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """Sum of w over the relevant videos of the first k, over that of all relevant ones: float64 [users]."""
-    shares: np.ndarray = ranked.found_gains(k) / _best(ranked, None)
+    shares: np.ndarray = ranked.gains_of_hits(k) / _best(ranked, None)
     return shares
 
 
@@ -45,7 +45,7 @@ def weighted_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     Sum of w found to k / the largest such sum * min(R, k) / k, R being the user's relevant videos.
     """
     best = np.minimum(ranked.relevant_counts, k) / k
-    shares: np.ndarray = ranked.found_gains(k) / _best(ranked, k) * best
+    shares: np.ndarray = ranked.gains_of_hits(k) / _best(ranked, k) * best
     return shares
 
 

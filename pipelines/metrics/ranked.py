@@ -99,11 +99,11 @@ class RankedLists:
         """How many users have no relevant video."""
         return int(np.count_nonzero(~self.is_user))
 
-    def found(self, k: int) -> np.ndarray:
+    def hits(self, k: int) -> np.ndarray:
         """How many relevant videos are among the first k: float64 [users]."""
         return self._hits.counts(self._depth(k))
 
-    def first_found(self) -> np.ndarray:
+    def first_hit_rank(self) -> np.ndarray:
         """The rank of the first relevant video, from 1; infinite beyond the depth: float64 [users]."""
         first = np.full(len(self.users), np.inf)
         is_first = self._hit_numbers == 1
@@ -152,7 +152,7 @@ class RankedLists:
         of_users: np.ndarray = sums[self.is_user]
         return of_users
 
-    def found_gains(self, k: int) -> np.ndarray:
+    def gains_of_hits(self, k: int) -> np.ndarray:
         """The sum of the gains of the first k videos: float64 [users]."""
         return self.listed.sums(self._gains, self._depth(k))
 

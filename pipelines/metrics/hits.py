@@ -10,15 +10,15 @@ from pipelines.metrics.ranked import RankedLists
 
 def precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """Relevant videos among the first k, divided by k (also where a list is shorter): float64 [users]."""
-    return ranked.found(k) / k
+    return ranked.hits(k) / k
 
 
 def recall_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """Share of the user's relevant videos that are among the first k: float64 [users]."""
-    shares: np.ndarray = ranked.found(k) / ranked.relevant_counts
+    shares: np.ndarray = ranked.hits(k) / ranked.relevant_counts
     return shares
 
 
 def hit_rate_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """1 if a relevant video is among the first k, else 0: float64 [users]."""
-    return (ranked.found(k) > 0).astype(np.float64)
+    return (ranked.hits(k) > 0).astype(np.float64)
