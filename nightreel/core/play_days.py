@@ -103,7 +103,7 @@ def newest_of(files: Iterable[Path], column: str) -> datetime | None:
 
 
 def digests_of_days(interactions: Path) -> dict[date, str]:
-    """The digest of each day's file, which ingest keeps beside it; of one without, it is computed."""
+    """The digest of each day's file: the recorded one or, if there is none, a computed one."""
     found = files_by_day(interactions)
     return {day: recorded_digest(path) or digest_of(path) for day, path in found.items()}
 

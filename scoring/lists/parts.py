@@ -29,7 +29,7 @@ class Common(Protocol):
     """What every process holds once."""
 
     def opened(self) -> Callable[[Any], Lists]:
-        """A function from what `Work.part` returned to that part's lists; opening may be slow."""
+        """A function from a result of `Work.part` to that part's lists; opening may be slow."""
 
 
 @dataclass(frozen=True)

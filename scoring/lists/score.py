@@ -56,7 +56,7 @@ def score_with(
     settings: RankerNeeds,
     common: np.ndarray | None = None,
 ) -> Iterator[Lists]:
-    """The same, with what depends only on the videos made before: the ranker taken apart, and the sources.
+    """The same, given what depends only on the videos: the ranker split by user and video, and the sources.
 
     Args:
         common: as `common_order` returns it for all users, if `candidates` has only some of them.

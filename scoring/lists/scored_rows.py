@@ -13,7 +13,7 @@ from scoring.lists.candidates import Cap, first_within_caps
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Rows of some users and what the ranker says of them, one entry a row.
+    """Rows of some users with the ranker's scores, one entry per row.
 
     video: int64, its position in the candidates. received: int64, as `ordering.received` has it.
     probability, ordering: float64; the latter where `order` was asked for it.
@@ -48,7 +48,7 @@ class ScoredRows:
         return cls(rows, ranker, video, received[video], probability, np.full(len(video), np.nan), of_rows)
 
     def order(self, rows: np.ndarray) -> None:
-        """Ask the ranker what orders these rows."""
+        """Compute the ranker's order of these rows."""
         self.ordering[rows] = self._ordering_of(rows)
 
     def _ordering_of(self, rows: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ def sample_ratio(users: Sequence[int], shares: Sequence[float]) -> float:
 
 
 def spent(look: int) -> float:
-    """The part of ALPHA that the look with this number (from 1) spends."""
+    """The part of ALPHA that is spent at the interim look with this number (from 1)."""
     return ALPHA / (look * (look + 1))
 
 
@@ -124,7 +124,7 @@ def _variance(row: Mapping[str, Any], figure: str) -> float:
 
 
 def arms_over_nights(nights: Sequence[Sequence[Mapping[str, Any]]]) -> list[ArmFacts]:
-    """What all nights of the newest experiment show for each arm.
+    """The results of all nights of the newest experiment, for each arm.
 
     Args:
         nights: the rows of `list_arm` of each judged night, oldest first; arms in the order of the settings,

@@ -14,7 +14,7 @@ class Difference(TypedDict):
 
 
 class ArmFacts(TypedDict):
-    """What all nights of an experiment show for one arm.
+    """The results of all nights of an experiment, for one arm.
 
     Attributes:
         reached, reached_liked: shares of active users and nights; None if no night has them.

@@ -51,7 +51,7 @@ class OutcomeFacts(Facts):
 
 
 def record_outcomes(settings: NightNeeds, now: datetime | None = None) -> StepResult[OutcomeFacts]:
-    """Count what became of each kept run's lists, again if plays have arrived since.
+    """Count the outcomes of each kept run's lists; again if plays have arrived since.
 
     Runs whose plays have not changed are not counted again. The summary's remarks name figures of the newest
     night that are outside the band of the nights before.

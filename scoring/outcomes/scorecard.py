@@ -150,7 +150,7 @@ def scorecard(settings: DatabaseNeeds, *, days: int = 30, replays: bool = False)
 
 
 def arms_of_nights(connection: Connection, nights: Sequence[Night], *, shown: bool = True) -> list[ArmFacts]:
-    """What the judged ones of these nights show for each arm of the newest experiment.
+    """The results of these nights, if judged, for each arm of the newest experiment.
 
     Args:
         nights: oldest first.

@@ -200,7 +200,7 @@ def _drawn(connection: Connection, run: Row[Any], orders: Iterator[Lists], ids: 
 
 
 def drawn_rows(stored: Lists, order: Lists, exploration: Exploration) -> Drawn:
-    """The drawn rows of these lists, and what they would have been drawn from in another order.
+    """The drawn rows of these lists, and the candidates of each draw in another order.
 
     Args:
         stored, order: lists of the same users, by user and rank.

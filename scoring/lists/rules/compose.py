@@ -58,7 +58,7 @@ class Draw(Protocol):
 
 @dataclass
 class Chosen:
-    """A list: each row's video, the rule that put it there ('' for none), and its probability."""
+    """A list: each row's video, the rule that put it there ('' if none), and its probability."""
 
     video: list[int] = field(default_factory=list)
     rule: list[str] = field(default_factory=list)
@@ -196,7 +196,7 @@ class _Rows:
         return len(new) > 0
 
     def extend(self) -> bool:
-        """Go on with all that may be listed besides; whether there was anything."""
+        """Continue with the other videos that may be listed; returns whether there were any."""
         if self._others is None:
             return False
         others, self._others = self._others(), None

@@ -17,7 +17,7 @@ EXPLORE_AFTER, EXPLORE_AMONG, EXPLORE_TEMPERATURE = 10, 50, 1.0
 
 @dataclass(frozen=True)
 class Exploration:
-    """Which rows are drawn, and from what.
+    """Which rows are drawn, and from which candidates.
 
     Attributes:
         share: of a list's rows, all of them below the first `after`.

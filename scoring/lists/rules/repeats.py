@@ -99,7 +99,7 @@ class RepeatDiscount:
     discount: float
 
     def factors(self, user_id: int, video_id: np.ndarray) -> np.ndarray:
-        """What the positions of these videos are multiplied by: float64, 1 for no discount."""
+        """The factors of these videos' positions: float64, 1 for no discount."""
         factors = np.ones(len(video_id))
         videos, nights = self.repeats.of_user(user_id)
         if len(videos):
