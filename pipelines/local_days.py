@@ -11,10 +11,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from nightreel.core.instants import MICROSECOND, unix_us
+from nightreel.core.instants import DAY_US, MICROSECOND, unix_us
 
 INSTANT = pl.Datetime("us", "UTC")
 ALWAYS_KNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # the stamp of what has no time: user and caption files
+_EPOCH = ALWAYS_KNOWN.date()
+# Local days whose start may be the first border before or after an instant of a UTC day, with one to spare.
+_NEARBY = np.arange(-2, 4)
 NEVER = datetime(2200, 1, 1, tzinfo=UTC)  # the stamp of what no row is to see
 
 
@@ -49,15 +52,12 @@ def _of_days(
     """Values computed from each instant's local day; once per day, as a calendar is slow."""
     if instants.is_empty():
         return instants.cast(kind)
-    first, last = instants.min(), instants.max()
-    assert isinstance(first, datetime) and isinstance(last, datetime)
-    # One day more on each side, for clocks that go back across midnight.
-    start = first.astimezone(zone).date() - timedelta(days=1)
-    days = (last.astimezone(zone).date() - start).days + 3
-    ends = np.array(
-        [unix_us(start_of_day(start + timedelta(days=n), zone)) for n in range(days)], dtype=np.int64
-    )
-    position = np.searchsorted(ends, instants.cast(INSTANT).to_physical().to_numpy(), side="right")
+    at_us = instants.cast(INSTANT).to_physical()
+    # Only the borders near an instant: what is known from the start is stamped 18,000 days before the plays.
+    of_utc = (at_us // DAY_US).unique().to_numpy()
+    days = np.unique(of_utc[:, np.newaxis] + _NEARBY)
+    ends = np.array([unix_us(start_of_day(_EPOCH + timedelta(days=n), zone)) for n in days.tolist()])
+    position = np.searchsorted(ends, at_us.to_numpy(), side="right")
     return made(pl.Series(ends).cast(INSTANT)).gather(position).alias(instants.name)
 
 
