@@ -2,6 +2,9 @@
 
 Where SQL is not a file's subject (`pytestmark = pytest.mark.one_database`), each of its tests runs on one of
 the two, by a hash of its name, and among the slow tests on the other.
+
+Where a file is not about how a database begins (`pytest.mark.current_schema`), each test gets a copy of one
+that was upgraded once: all migrations take most of a short test's time.
 """
 
 import os
@@ -19,6 +22,7 @@ import psycopg
 import pytest
 
 from nightreel.core.settings import Settings
+from scoring.database.schema import upgrade_database
 
 DATABASES = ("sqlite", "postgresql")
 _databases = count()
@@ -93,6 +97,33 @@ def postgresql_url(postgresql: Server) -> str:
     return postgresql.url
 
 
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a database of today's schema, without a row, to be copied."""
+    name = "upgraded"
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    home, url = tmp_path_factory.mktemp("current-schema"), _on_server(postgresql_url, name)
+    upgrade_database(Settings.model_validate({"home": home, "database.url": url}))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file."""
+    settings = Settings.model_validate({"home": tmp_path_factory.mktemp("current-schema")})
+    upgrade_database(settings)
+    return settings.paths.sqlite
+
+
+def _on_server(url: str, name: str) -> str:
+    return url.replace("/postgres?", f"/{name}?")
+
+
+def _is_of_current_schema(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("current_schema") is not None
+
+
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """A fresh database: None for the home's own SQLite file, else a database of its own on the server."""
@@ -101,14 +132,20 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         return
     server: str = request.getfixturevalue("postgresql_url")
     name = f"test_{next(_databases)}"
+    copied = _is_of_current_schema(request)
+    template: str = request.getfixturevalue("postgresql_template") if copied else "template1"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield server.replace("/postgres?", f"/{name}?")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _on_server(server, name)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def settings(database_url: str | None, tmp_path: Path) -> Settings:
+def settings(database_url: str | None, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
     """Settings on a fresh database and a fresh home."""
-    return Settings.model_validate({"home": tmp_path, "database.url": database_url, "lists.top_k": 10})
+    found = Settings.model_validate({"home": tmp_path, "database.url": database_url, "lists.top_k": 10})
+    if database_url is None and _is_of_current_schema(request):
+        found.paths.sqlite.parent.mkdir(parents=True)
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), found.paths.sqlite)
+    return found

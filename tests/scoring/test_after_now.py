@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -26,6 +27,8 @@ from scoring.database.tables import job_run, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import publish_lists
+
+pytestmark = pytest.mark.current_schema
 
 CANDIDATES = make_candidates(31)
 LATER = datetime(2131, 6, 1, 12, tzinfo=UTC)
@@ -194,10 +197,10 @@ def test_ticks_go_on_where_the_clock_has_gone_back(settings: Settings) -> None:
 
 @pytest.mark.parametrize("command", [["score"], ["score", "--dry-run"], ["run"]])
 def test_an_as_of_in_the_future_is_refused_before_anything_is_made(
-    command: list[str], settings: Settings, nightreel: Nightreel
+    command: list[str], tmp_path: Path, nightreel: Nightreel
 ) -> None:
-    done = nightreel(*command, "--as-of", LATER.isoformat(), home=settings.home, **_environment(settings))
+    done = nightreel(*command, "--as-of", LATER.isoformat(), home=tmp_path)
     assert done.returncode == 2
     assert "2131-06-01" in done.stderr and "in the future" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not settings.paths.data.exists()
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,8 @@ from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists
 
+pytestmark = pytest.mark.current_schema
+
 Spoil = Callable[[Lists, Candidates], Lists]
 
 

@@ -16,6 +16,8 @@ from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, expected_rows, publish_lists
 
+pytestmark = pytest.mark.current_schema
+
 CANDIDATES = make_candidates(41)
 
 

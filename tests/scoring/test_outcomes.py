@@ -43,7 +43,7 @@ from tests.fixtures.small_log import INTERACTION_SCHEMA
 from tests.fixtures.tables import write_table
 from tests.nightreel.browse.conftest import served
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.current_schema]
 
 FLIP = datetime(2020, 8, 15, 18, 30, tzinfo=UTC)  # 02:30 in Shanghai
 AS_OF = datetime(2020, 8, 15, 16, tzinfo=UTC)

@@ -22,6 +22,8 @@ from scoring.lists.rows import Lists
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 
+pytestmark = pytest.mark.current_schema
+
 NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
 
 

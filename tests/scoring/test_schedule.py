@@ -29,7 +29,7 @@ from scoring.database.tables import job_run
 from scoring.database.writer import sole_job, sole_scheduler
 from tests.fixtures.fork_server import Forked, forks
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.current_schema]
 
 ROOT = Path(__file__).parents[2]
 

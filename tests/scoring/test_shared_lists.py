@@ -30,7 +30,7 @@ from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates, make_shared
 from tests.fixtures.published_home import NIGHT, publish_small_lists
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.current_schema]
 
 EVERYONE = make_candidates(5)
 VIEWS = ("latest_recommendation", "latest_related", "latest_popular")

@@ -26,7 +26,7 @@ from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import publish_lists
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.current_schema]
 
 CANDIDATES = make_candidates(61)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -23,7 +23,7 @@ from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists, runs, stored_rows
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.current_schema]
 
 CANDIDATES = make_candidates(21)
 

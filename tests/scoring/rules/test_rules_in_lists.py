@@ -33,6 +33,8 @@ from scoring.lists.rules.owner import NightRule, NightRules, OwnerRule, in_force
 from scoring.lists.rules.stage import ListRules
 from tests.conftest import Nightreel
 
+pytestmark = pytest.mark.current_schema
+
 NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
 USERS, VIDEOS, K = 6, 20, 8
 _TEXTS = ("source", "candidate_sources", "rule", "arm")
