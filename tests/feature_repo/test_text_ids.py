@@ -23,7 +23,10 @@ from tests.conftest import Nightreel
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 from tests.fixtures.tables import read_table
 
-SETTINGS = 'schedule.max_data_age_hours = 0\nranker.objective = "shown"\ndatabase.keep_runs = 3\n'
+SETTINGS = (
+    'schedule.max_data_age_hours = 0\nranker.objective = "shown"\ndatabase.keep_runs = 3\n'
+    "ranker.lightgbm.num_iterations = 10\nfeatures.als.factors = 4\nthreads = 1\n"
+)
 AS_OF = datetime(2020, 7, 12, tzinfo=UTC)
 
 

@@ -27,6 +27,8 @@ from tests.fixtures.tables import read_table
 SETTINGS = (
     "ranker.lightgbm.num_iterations = 10\nfeatures.als.factors = 4\nevaluation.backtest_days = 1\n"
     "threads = 1\nlists.top_k = 5\nranker.filter_k = 20\n"
+    # The objective whose lists depend on most of what a night knows: sources are learnt for each again.
+    'ranker.objective = "next_day"\nretrieval.sources = "als,ease_played,recent_2d"\n'
 )
 Rows = list[tuple[object, ...]]
 

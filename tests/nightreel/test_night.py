@@ -33,6 +33,7 @@ SETTINGS = (
     "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\nevaluation.backtest_days = 1\n"
     "features.als.factors = 4\nthreads = 1\n"
     "lists.top_k = 5\nranker.filter_k = 20\n"
+    'ranker.objective = "next_day"\nretrieval.sources = "als,recent_2d"\n'
 )
 
 
