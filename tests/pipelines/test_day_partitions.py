@@ -105,26 +105,35 @@ _any_nights = given(
 )
 
 
-@hypothesis_settings(max_examples=5, deadline=None)
+@pytest.fixture(scope="module")
+def at_once(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The sources of all plays, built at once."""
+    settings = settings_for(tmp_path_factory.mktemp("anew"))
+    LOG.write(settings)
+    build_features(settings)
+    return settings
+
+
+@hypothesis_settings(max_examples=4, deadline=None)
 @_any_nights
 def test_features_of_any_nights_are_those_of_all_plays_at_once(
-    tmp_path_factory: pytest.TempPathFactory, night_of: list[int]
+    tmp_path_factory: pytest.TempPathFactory, at_once: Settings, night_of: list[int]
 ) -> None:
     """Each play arrives on some night, late or not: every source is the same to the last bit."""
-    _assert_same_sources(tmp_path_factory.mktemp("nights"), night_of)
+    _assert_same_sources(tmp_path_factory.mktemp("nights"), at_once, night_of)
 
 
 @pytest.mark.slow
 @hypothesis_settings(max_examples=60, deadline=None)
 @_any_nights
 def test_features_of_sixty_divisions_into_nights_are_those_of_all_plays_at_once(
-    tmp_path_factory: pytest.TempPathFactory, night_of: list[int]
+    tmp_path_factory: pytest.TempPathFactory, at_once: Settings, night_of: list[int]
 ) -> None:
-    _assert_same_sources(tmp_path_factory.mktemp("nights"), night_of)
+    _assert_same_sources(tmp_path_factory.mktemp("nights"), at_once, night_of)
 
 
-def _assert_same_sources(folder: Path, night_of: list[int]) -> None:
-    made, anew = settings_for(folder / "made"), settings_for(folder / "anew")
+def _assert_same_sources(folder: Path, at_once: Settings, night_of: list[int]) -> None:
+    made = settings_for(folder)
     arrived = pl.Series(night_of)
     with pytest.MonkeyPatch.context() as patch:
         # So that pairs of earlier days are kept of a short log too.
@@ -134,9 +143,7 @@ def _assert_same_sources(folder: Path, night_of: list[int]) -> None:
             if known.height:
                 LOG.with_interactions(known).write(made)
                 build_features(made)
-    LOG.write(anew)
-    build_features(anew)
-    for path in sorted(anew.paths.features.glob("*.parquet")):
+    for path in sorted(at_once.paths.features.glob("*.parquet")):
         found = pl.read_parquet(made.paths.features / path.name)
         assert found.equals(pl.read_parquet(path)), path.name
 

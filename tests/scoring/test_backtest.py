@@ -249,15 +249,14 @@ def test_a_second_run_is_skipped_a_lost_file_alone_is_made_again(
     files = sorted(settings.paths.backtest.rglob("*.parquet"))
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
     files[0].unlink()
-    assert "lists made: 1" in nightreel("evaluate", home=settings.home).stdout
+    assert backtest(settings).summary["lists_made"] == 1
     assert {path: path.read_bytes() for path in files} == {path: was[1] for path, was in before.items()}
     assert all(path.stat().st_mtime_ns == before[path][0] for path in files[1:])
-    forced = nightreel("evaluate", "--force", home=settings.home)
-    assert f"lists made: {len(files)}" in forced.stdout
+    assert backtest(settings, force=True).summary["lists_made"] == len(files)
     assert {path: path.read_bytes() for path in files} == {path: was[1] for path, was in before.items()}
 
 
-def test_no_list_sees_its_own_day(home: tuple[Settings, str], nightreel: Nightreel, tmp_path: Path) -> None:
+def test_no_list_sees_its_own_day(home: tuple[Settings, str], tmp_path: Path) -> None:
     """With what came at and after the first judged day's start turned round, its lists are the same."""
     first = JUDGED[0]
     is_later = pl.col(columns.EVENT_TIMESTAMP) >= midnight(first)
@@ -275,8 +274,7 @@ def test_no_list_sees_its_own_day(home: tuple[Settings, str], nightreel: Nightre
     )
     with pytest.MonkeyPatch.context() as patch:
         other = _scored(tmp_path / "home", patch, LOG.with_interactions(turned))
-        done = nightreel("evaluate", home=other.home)
-    assert done.returncode == 0, done.stderr
+        backtest(other)
     for system in SYSTEMS:
         assert _lists(other, first, system).equals(_lists(home[0], first, system)), system
     for system in set(SYSTEMS) - {"source_fresh"}:

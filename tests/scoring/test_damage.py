@@ -105,7 +105,7 @@ def _nightreel(*arguments: str) -> int:
 def test_no_list_is_made_from_a_damaged_file(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     before = shown_rows(home)
     for kind, path in _files(home).items():
-        for at, force in ((0.0, []), (0.37, ["--force"]), (1.0, [])):
+        for at, force in ((0.0, []), (1.0, ["--force"])):
             with _flipped(path, at):
                 code = _nightreel("score", *force)
             said = capsys.readouterr().err.strip()
@@ -245,14 +245,13 @@ def test_what_a_source_of_candidates_has_learnt_is_learnt_again(
     newest = max(path for path in home.paths.retrieval.iterdir() if path.is_dir())
     files = sorted(newest.glob("*.npz"))
     assert files
-    for path in files:
-        for at in (0.01, 0.5, 0.99):
-            with _flipped(path, at):
-                assert _nightreel("score", "--force") == 0
-            assert "made again" in capsys.readouterr().err
-            assert shown_lists(home) == before
-            with np.load(path):
-                pass
+    for number, path in enumerate(files):
+        with _flipped(path, (0.01, 0.5, 0.99)[number % 3]):
+            assert _nightreel("score", "--force") == 0
+        assert "made again" in capsys.readouterr().err
+        assert shown_lists(home) == before
+        with np.load(path):
+            pass
 
 
 def test_a_copied_home_is_checked_by_its_content(

@@ -91,7 +91,7 @@ def test_ranks_positions_and_reasons_are_those_of_the_run(home: Home, objective:
     # Some that each stage leaves out, as each takes a second.
     kinds = [ranks, set(positions) - set(ranks), set(played) & set(listable), set(every) - set(listable)]
     rest = set(listable) - set(played) - set(positions)
-    for video in [video for kind in (*kinds, rest) for video in sorted(kind)[:2]]:
+    for video in [video for kind in (*kinds, rest) for video in sorted(kind)[:1]]:
         found = explain(home.settings, user, video, run_id=home.runs[objective][0])
         assert found.remark is None
         assert found.rank == ranks.get(video)
