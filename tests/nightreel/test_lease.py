@@ -1,9 +1,6 @@
 """A home behind a URL is worked on by one machine at a time, whatever becomes of the one that holds it."""
 
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +13,27 @@ from nightreel.core.mirror import fetch, send
 from nightreel.core.settings import Settings
 from nightreel.core.storage import Folder
 from tests.fixtures.at_once import nightreel_at_once
+from tests.fixtures.fork_server import forks
 from tests.fixtures.raw_log import RawLog
 
-ROOT = Path(__file__).parents[2]
 # S3 says in whole seconds when an object was written.
 LASTS_S = 3.0
-_HOLDER = (
-    "import sys, time; from tests.nightreel.test_lease import held; "
-    "held(sys.argv[1]).keep(); print('held', flush=True); time.sleep(60)"
+_IMPORTS = (
+    "import sys, time; from nightreel.core.lease import Lease; from nightreel.core.storage import Folder\n"
 )
+_HOLDER = f"""{_IMPORTS}
+Lease.acquire(Folder(sys.argv[1]), wait_s=0.0, lasts_s={LASTS_S}).keep()
+print('held', flush=True)
+time.sleep(60)
+"""
+_MARKING = f"""{_IMPORTS}
+from pathlib import Path
+for _ in range(3):
+    lease = Lease.acquire(Folder(sys.argv[1]), wait_s=50.0, lasts_s={LASTS_S})
+    mark = Path(sys.argv[2]) / 'mark'
+    mark.open('x').close(); time.sleep(0.02); mark.unlink()
+    lease.release()
+"""
 
 
 def held(url: str, wait_s: float = 0.0) -> Lease:
@@ -41,15 +50,13 @@ def bucket() -> Iterator[str]:
 
 def test_a_second_machine_waits_until_the_holder_is_dead_for_as_long_as_it_held(bucket: str) -> None:
     url = f"{bucket}/killed/lease"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, url], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        # Longer than one lease: it is renewed.
-        with pytest.raises(BusyError, match=f"process {holder.pid}, works on this home"):
-            held(url, wait_s=LASTS_S + 1.5)
-        holder.send_signal(signal.SIGKILL)
+    holder = forks.start(["-c", _HOLDER, url], stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    # Longer than one lease: it is renewed.
+    with pytest.raises(BusyError, match=f"process {holder.pid}, works on this home"):
+        held(url, wait_s=LASTS_S + 1.5)
+    holder.kill()
+    holder.communicate()
     after = held(url, wait_s=3 * LASTS_S)
     assert after.number > 1
     after.require()
@@ -81,19 +88,7 @@ def test_who_slept_through_the_end_of_its_lease_sends_nothing(bucket: str, tmp_p
 def test_of_many_that_come_at_once_one_holds_at_a_time(tmp_path: Path) -> None:
     """Four processes, each of which marks that it works, and finds no other mark."""
     url = f"file://{tmp_path}/lease"
-    code = (
-        "import sys, time; from pathlib import Path; from tests.nightreel.test_lease import held\n"
-        "for _ in range(3):\n"
-        "    lease = held(sys.argv[1], wait_s=50.0)\n"
-        "    mark = Path(sys.argv[2]) / 'mark'\n"
-        "    mark.open('x').close(); time.sleep(0.02); mark.unlink()\n"
-        "    lease.release()\n"
-    )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path)], cwd=ROOT, env=environment)
-        for _ in range(4)
-    ]
+    running = [forks.start(["-c", _MARKING, url, str(tmp_path)]) for _ in range(4)]
     assert [process.wait(timeout=120) for process in running] == [0] * 4
 
 

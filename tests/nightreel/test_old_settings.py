@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings, load_settings
 from nightreel.core.settings.names import every_setting, keys_of_tables, toml_name
 from nightreel.core.settings.old_names import DROPPED, MOVED
+from tests.fixtures.fork_server import forks
 
 OLD = """\
 top_k = 7
@@ -36,15 +36,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def _nightreel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("nightreel"), *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forks.run(["nightreel", *arguments], cwd=cwd, env={**os.environ, **environment})
 
 
 def test_a_flat_file_means_what_it_meant(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from scoring.database.connection import sql_engine
 from scoring.database.show import lists_of_users
 from scoring.exporting import export, export_to_redis
 from tests.conftest import Nightreel
+from tests.fixtures.fork_server import forks
 from tests.fixtures.published_home import publish_small_lists
 
 REDIS = shutil.which("redis-server")
@@ -187,8 +187,7 @@ def test_a_killed_export_leaves_one_run_whole(
         client.delete(key)
     export_to_redis(home, redis_url, "killed", 1)
     environment = {**os.environ, "NIGHTREEL_HOME": str(home.home)}
-    command = [sys.executable, "-c", _KILLED, redis_url, str(at), when]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = forks.run(["-c", _KILLED, redis_url, str(at), when], env=environment)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
     def read() -> tuple[dict[int, tuple[int, ...]], str | None]:

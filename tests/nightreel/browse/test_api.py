@@ -16,6 +16,7 @@ import pytest
 
 from nightreel.browse.login import GUESSES, WITHIN_S, Login
 from nightreel.core.settings import Settings
+from tests.fixtures.fork_server import forks
 from tests.fixtures.lists import make_candidates, make_shared
 from tests.nightreel.browse.conftest import Site, served
 from tests.nightreel.browse.test_pages import LISTS, publish_lists
@@ -211,8 +212,7 @@ def test_a_password_is_asked_for_everywhere_and_guesses_are_few(
 
 def test_others_are_not_served_without_a_password(home: Settings) -> None:
     environment = os.environ | {"NIGHTREEL_HOME": str(home.home)}
-    command = [Path(sys.executable).with_name("nightreel"), "browse", "--port", "0", "--host", "0.0.0.0"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = forks.run(["nightreel", "browse", "--port", "0", "--host", "0.0.0.0"], env=environment, timeout=60)
     assert done.returncode == 2
     assert "NIGHTREEL_BROWSE_PASSWORD" in done.stderr and len(done.stderr.splitlines()) == 1
 
