@@ -16,6 +16,8 @@ from nightreel.core import columns
 from nightreel.core.play_days import in_parts, read_days, rows_of
 from pipelines.id_codes import IdCodes
 
+# Rows are renumbered so many at a time.
+_ROWS_AT_A_TIME = 1_000_000
 _READ = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
 
 
@@ -80,7 +82,6 @@ class Log:
     def _of(
         cls, parts: Sequence[Callable[[], pl.DataFrame]], plays: int, cutoffs: Sequence[datetime]
     ) -> "Log":
-        """Reads each part twice: to know all keys, and to give plays the rows of theirs."""
         ends = np.zeros(len(cutoffs), dtype=np.int64)
         coded = _Coded(columns.USER_ID, plays), _Coded(columns.VIDEO_ID, plays)
         ratios = np.empty(plays, dtype=np.float32)
@@ -92,17 +93,9 @@ class Log:
             plays_of_windows = np.diff(before, prepend=0, append=frame.height)
             window = pl.Series("window", np.repeat(np.arange(len(plays_of_windows)), plays_of_windows))
             for keys in coded:
-                keys.meet(frame[keys.name], window)
+                keys.meet(frame[keys.name], window, start)
             ends += before
             ratios[start : start + frame.height] = frame[columns.WATCH_RATIO].to_numpy()
-            start += frame.height
-        for keys in coded:
-            keys.sort()
-        start = 0
-        for part in parts:
-            frame = part()
-            for keys in coded:
-                keys.assign(frame[keys.name], start)
             start += frame.height
         users, videos = (keys.known_at(len(cutoffs)) for keys in coded)
         return cls(tuple(cutoffs), tuple(ends.tolist()), users, videos, ratios)
@@ -117,25 +110,24 @@ class _Coded:
         self._codes = IdCodes(np.zeros(0, dtype=np.int64))
         self._rows = np.empty(plays, dtype=np.int32)
 
-    def meet(self, keys: pl.Series, window: pl.Series) -> None:
-        """Add the keys of some plays, and the window of each play."""
+    def meet(self, keys: pl.Series, window: pl.Series, start: int) -> None:
+        """Take in the keys of some plays, which stand from `start` on, and the window that each lies in."""
         met = pl.DataFrame([keys, window]).group_by(self.name).agg(pl.col("window").min())
         self._first = pl.concat([self._first, met.cast(pl.Int64)])
         self._first = self._first.group_by(self.name).agg(pl.col("window").min())
-
-    def sort(self) -> None:
-        """Decide on the rows, once all keys were met."""
-        self._first = self._first.sort("window", self.name)
-        self._codes = IdCodes(self._first[self.name].to_numpy())
-
-    def assign(self, keys: pl.Series, start: int) -> None:
-        """Give these plays, which begin at `start`, the rows of their keys, all of which are known."""
-        self._rows[start : start + len(keys)] = self._codes.of_known(keys.to_numpy())
+        self._rows[start : start + len(keys)] = self._codes.of(keys.to_numpy())
 
     def known_at(self, cutoffs: int) -> Keys:
-        """The keys, once all plays have their rows."""
-        known = np.searchsorted(self._first["window"].to_numpy(), np.arange(cutoffs), side="right")
-        return Keys(self._codes.ids, self._rows, known.tolist())
+        """The keys, once all were met: codes in the order in which they came become rows."""
+        first = self._first.sort("window", self.name)
+        ids = first[self.name].to_numpy()
+        row_of_code = np.empty(len(ids), dtype=np.int32)
+        row_of_code[self._codes.of_known(ids)] = np.arange(len(ids))
+        for start in range(0, len(self._rows), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            self._rows[part] = row_of_code[self._rows[part]]
+        known = np.searchsorted(first["window"].to_numpy(), np.arange(cutoffs), side="right")
+        return Keys(ids, self._rows, known.tolist())
 
 
 def _reader(days: list[Path]) -> Callable[[], pl.DataFrame]:
