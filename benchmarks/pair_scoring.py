@@ -72,8 +72,8 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         leaves = forest.of_users(np.arange(len(users)))
         found = []
         for start in range(0, len(users), 6):
-            als = np.stack([sides.als_scores(user) for user in range(start, min(start + 6, len(users)))])
-            found.append(forest.grid(leaves[:, start : start + 6], als))
+            some = np.arange(start, min(start + 6, len(users)))
+            found.append(forest.catalogue(leaves[:, some], some, sides.als_grid(some)))
         return np.concatenate(found)
 
     def single_pairs() -> np.ndarray:
@@ -81,8 +81,8 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         every = np.arange(len(candidates.video_id))
         return np.stack(
             [
-                forest.pairs(leaves, np.full(len(every), user), every, sides.als_scores(user))
-                for user in range(len(users))
+                forest.pairs(leaves, own, every, sides.als_scores(user), *sides.pair_values(own, every))
+                for user, own in enumerate(np.full((len(users), len(every)), np.arange(len(users))[:, None]))
             ]
         )
 
@@ -96,6 +96,8 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         for index, of_user in sides.user_columns(np.array([user])).items():
             rows[:, index] = of_user
         rows[:, sides.als_place] = sides.als_scores(user)
+        for index, (of_pairs,) in zip(sides.pair_indices[1:], sides.pair_grid(np.array([user])), strict=True):
+            rows[:, index] = of_pairs
         scores: np.ndarray = ranker.classifier.predict(rows, raw_score=True, num_threads=1)
         return scores
 
