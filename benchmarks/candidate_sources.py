@@ -2,7 +2,7 @@
 
 The champion of a home ranks for some of its users: once all videos, then unions of several sizes of all
 sources, then each source alone at one size. Reported: the share of the first 10 and 100 rows that stay, what
-the lists are worth by the regressor (mean predicted watch_ratio, as a share of that of the lists of all), and
+their predicted value (the regressor's mean watch_ratio, as a share of that of the lists of all videos), and
 milliseconds a user on one core. The source `als` is searched exactly, and by faiss where that is installed.
 
     python benchmarks/candidate_sources.py HOME [--result benchmarks/results/candidate_sources.json]
@@ -61,14 +61,14 @@ def score(
 
 
 def compare(lists: Lists, best: Lists) -> dict[str, float]:
-    """How much of the lists of all videos stays, and what the lists are worth by the regressor."""
+    """How much of the lists of all videos stays, and the predicted value of the lists."""
 
     def first(of: Lists, k: int) -> set[tuple[int, int]]:
         rows = of.rank <= k
         return set(zip(of.user_id[rows].tolist(), of.video_id[rows].tolist(), strict=True))
 
     stays = {f"stays_at_{k}": len(first(lists, k) & first(best, k)) / len(first(best, k)) for k in (10, 100)}
-    return stays | {"worth": float(lists.score.mean() / best.score.mean())}
+    return stays | {"predicted_value": float(lists.score.mean() / best.score.mean())}
 
 
 def main() -> None:

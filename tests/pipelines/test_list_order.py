@@ -1,4 +1,4 @@
-"""What orders the filter's choice: the regressor, and help only where lists of the past show its worth."""
+"""The order of what the filter keeps: the regressor's, and als_score counts only if past lists gain."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -102,7 +102,7 @@ def test_every_pair_scores_as_in_lightgbm_to_the_last_bit(case: tuple[Sides, lgb
     np.testing.assert_array_equal(
         forest.pairs(users, user, video, rows[user, video, 5]), expected[user, video]
     )
-    # So many pairs of a user that tables are worth being made.
+    # Enough pairs of a user for tables to pay off.
     user, video = np.repeat(np.indices(expected.shape).reshape(2, -1), 40, axis=1)
     np.testing.assert_array_equal(
         forest.pairs(users, user, video, rows[user, video, 5]), expected[user, video]

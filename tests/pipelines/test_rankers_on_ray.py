@@ -45,7 +45,7 @@ def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> 
     return metrics
 
 
-# Twice the largest difference seen: where two splits are worth the same, rounding decides, and from there the
+# Twice the largest difference seen: if two splits have the same gain, rounding decides, and from there the
 # trees go their own ways, as they do on another processor (docs/scale.md, docs/decisions/quality-tests.md).
 _APART = {"hybrid_ndcg_at_10": 0.012, "classifier_auc": 0.004, "regressor_mean_absolute_error": 0.008}
 
@@ -58,7 +58,7 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     home.mkdir()
     # Several parts, as a log of KuaiRec's size has them: of a smaller one each worker bags plays of its own.
     # And so many plays that the models use all their trees: where they stop early, the first of two splits
-    # that are worth the same decides how many trees there are.
+    # of the same gain decides how many trees there are.
     (home / "nightreel.toml").write_text(
         "features.als.factors = 8\nranker.lightgbm.num_iterations = 40\nthreads = 1\n"
     )

@@ -245,7 +245,7 @@ def test_truth_tells_what_to_expect_of_every_cell(logs: Logs) -> None:
     joined = logs.small.join(logs.truth, on=["user_id", "video_id"])
     assert joined.height == logs.small.height
     position = pl.col("expected_watch_ratio").rank("ordinal") * 10 // (joined.height + 1)
-    # Expectations include plays left running, whose few rows are worth more than any tenth can show.
+    # Expectations include plays left running, whose few rows weigh more than any tenth can show.
     usual = joined.filter(pl.col("play_duration") < 60_000)
     tenths = (
         usual.with_columns(tenth=position)
