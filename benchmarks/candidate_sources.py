@@ -1,7 +1,7 @@
 """What do lists lose where the rankers score a union of sources instead of every video, and what is saved?
 
 The champion of a home ranks for some of its users: once all videos, then unions of several sizes of all
-sources, then each source alone at one size. Reported: the share of the first 10 and 100 rows that stay, what
+sources, then each source alone at one size. Reported: the share of the first 10 and 100 rows that stay,
 their predicted value (the regressor's mean watch_ratio, as a share of that of the lists of all videos), and
 milliseconds a user on one core. The source `als` is searched exactly, and by faiss where that is installed.
 

@@ -72,7 +72,7 @@ def unread_deliveries(raw_dir: Path) -> list[str]:
 
 
 def shortened(lines: list[str]) -> list[str]:
-    """The first NAMED_MAX lines, and how many there are besides."""
+    """The first NAMED_MAX lines, and the number of the others."""
     more = len(lines) - NAMED_MAX
     return lines if more <= 0 else [*lines[:NAMED_MAX], f"{more} more files are not read"]
 

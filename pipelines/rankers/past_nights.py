@@ -1,7 +1,7 @@
-"""What trains the next day's rankers: candidates of past nights, and their outcomes on that day.
+"""The training data of the next day's rankers: candidates of past nights, and their outcomes that day.
 
 An example is a user at an instant: the beginning of a day on which the user played. Its rows are the
-candidates that the sources had named then, its targets what the user did until the end of that day. A log
+candidates that the sources suggested then, its targets the user's plays until the end of that day. A log
 whose users come once and stay for one session has hardly any such example; there an example is a user in the
 middle of a session, and its targets are the rest of it.
 """

@@ -18,7 +18,7 @@ from pipelines.local_days import ends_of_days, start_of_day
 # A day counts as one of the log's days when it has this share of a median day's plays: KuaiRec has a few
 # plays on days after its last real one.
 _SHARE_OF_MEDIAN_DAY = 0.1
-# And of the day that the median play fell on, in case more than half of all days have hardly any plays.
+# And of the day of the median play, in case more than half of all days have hardly any plays.
 _SHARE_OF_MEDIAN_PLAYS_DAY = 0.01
 
 

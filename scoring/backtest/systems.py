@@ -166,7 +166,7 @@ def _continued_blocks(lists: Iterator[Lists], longer: Iterator[Lists], depth: in
 
 
 def _continued(lists: pl.DataFrame, longer: pl.DataFrame) -> pl.DataFrame:
-    """The lists, and after each of them what the longer list of the same user has besides."""
+    """The lists, each continued with the other videos of the same user's longer list."""
     whole = pl.concat([lists.with_columns(part=0), longer.with_columns(part=1)])
     ordered = whole.sort(columns.USER_ID, "part", _RANK).unique(
         [columns.USER_ID, columns.VIDEO_ID], keep="first", maintain_order=True

@@ -39,7 +39,7 @@ class StopDay:
 
     @classmethod
     def of(cls, past: Past, plays: Timelines, seed: int, *, new_only: bool) -> "StopDay":
-        """The last day's plays, or, where hardly anyone of it had played before, some users' last fifth.
+        """The last day's plays or, if hardly any of its users had played before, some users' last fifth.
 
         Args:
             new_only: whether lists leave out what the user had played.

@@ -1,8 +1,8 @@
 """Trains the transformer by Adam on one loss, and keeps the parameters that were best on the stop day.
 
-The loss is the cross-entropy of the next liked play among the videos that it is compared with: all, or of
-many a sample, each of which stands for as many as it is drawn more seldom than often (Bengio and Senécal,
-2008). Runs on a GPU where JAX finds one; on a CPU the same plays and seed give the same parameters.
+The loss is the cross-entropy of the next liked play among all videos or, in a large catalogue, among a
+sample whose logits are corrected for the probability of each draw (sampled softmax: Bengio and Senécal,
+2008). Runs on a GPU if JAX finds one; on a CPU, the same plays and seed give the same parameters.
 """
 
 from collections.abc import Mapping
