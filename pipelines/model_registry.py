@@ -85,11 +85,16 @@ def find(paths: Paths, version: str) -> ModelVersion:
         InputError: if it is missing or its files are not as they were written.
     """
     folder = paths.models / version
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such model version.",
+            "`nightreel models` lists them; `nightreel train --force` makes a new one.",
+        )
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = dict(manifest[_FILES])
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder}: no such model version, or its manifest is damaged.", _REMEDY) from None
+        raise InputError(f"{folder / MANIFEST}: missing or damaged.", _REMEDY) from None
     if not _names(version, manifest):
         raise InputError(f"{folder / MANIFEST}: not as it was written (its checksum differs).", _REMEDY)
     for name, expected in files.items():
