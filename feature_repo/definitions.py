@@ -1,4 +1,4 @@
-"""What `feast apply` registers: every object of the catalogue, and none of them twice."""
+"""The objects that `feast apply` registers: every one of the catalogue, and none twice."""
 
 import warnings
 

@@ -53,7 +53,7 @@ class JobByIds(AsOfRetrievalJob):
 
     @property
     def column_names(self) -> list[str]:
-        """As the as-of store's."""
+        """Like the as-of store's."""
         return list(self.take(slice(0, 0)).column_names)
 
     @classmethod
@@ -66,7 +66,7 @@ class JobByIds(AsOfRetrievalJob):
         return made
 
     def take(self, rows: "np.ndarray[Any, Any] | slice") -> pa.Table:
-        """As the as-of store's."""
+        """Like the as-of store's."""
         return _with_ids(super().take(rows), self.ids)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
@@ -90,7 +90,7 @@ class HomeAsOfOfflineStore(AsOfOfflineStore):
         full_feature_names: bool = False,
         **more: Any,
     ) -> AsOfRetrievalJob:
-        """As the as-of store; ids that are text are joined by their codes. An unknown id has no values."""
+        """Like the as-of store's; text ids are joined by their codes. An unknown id has no values."""
         ids = {} if config.offline_store.codes else text_ids()
         if ids:
             feature_views = [_by_codes(view, ids) for view in feature_views]
@@ -107,7 +107,7 @@ class HomeAsOfOfflineStore(AsOfOfflineStore):
     def pull_latest_from_table_or_query(
         config: RepoConfig, data_source: DataSource, join_key_columns: list[str], *arguments: Any, **more: Any
     ) -> RetrievalJob:
-        """As the as-of store, by ids, and without what the online store is known to have."""
+        """Like the as-of store's, by ids, and without the rows that the online store is known to have."""
         job = by_ids(
             config,
             AsOfOfflineStore.pull_latest_from_table_or_query(
@@ -123,7 +123,7 @@ class HomeAsOfOfflineStore(AsOfOfflineStore):
     def pull_all_from_table_or_query(
         config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
     ) -> RetrievalJob:
-        """As the as-of store, by ids."""
+        """Like the as-of store's, by ids."""
         job = AsOfOfflineStore.pull_all_from_table_or_query(config, data_source, *arguments, **more)
         return by_ids(config, job)
 

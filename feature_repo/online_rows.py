@@ -1,4 +1,4 @@
-"""What the online store has of each source, so that another night writes only the rows that differ.
+"""The rows of each source that the online store has, so that a night writes only the rows that differ.
 
 Feast turns every value that it writes into an object of its own, which takes most of a materialization. The
 rows of the last one are kept beside a digest of the online store: if anything else has written there since,

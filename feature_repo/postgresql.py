@@ -83,7 +83,7 @@ class PostgreSQLAsOfOfflineStore(HomeAsOfOfflineStore):
         full_feature_names: bool = False,
         **more: Any,
     ) -> AsOfRetrievalJob:
-        """As the as-of store, whose errors it raises; NightreelError where the tables cannot be read."""
+        """Like the as-of store's, with its errors; NightreelError if the tables cannot be read."""
         local = [copy.copy(view) for view in feature_views]
         for view in local:
             view.batch_source = _local(config, view.batch_source)
@@ -95,7 +95,7 @@ class PostgreSQLAsOfOfflineStore(HomeAsOfOfflineStore):
     def pull_latest_from_table_or_query(
         config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
     ) -> RetrievalJob:
-        """As the as-of store."""
+        """Like the as-of store's."""
         return HomeAsOfOfflineStore.pull_latest_from_table_or_query(
             config, _local(config, data_source), *arguments, **more
         )
@@ -104,7 +104,7 @@ class PostgreSQLAsOfOfflineStore(HomeAsOfOfflineStore):
     def pull_all_from_table_or_query(
         config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
     ) -> RetrievalJob:
-        """As the as-of store."""
+        """Like the as-of store's."""
         return HomeAsOfOfflineStore.pull_all_from_table_or_query(
             config, _local(config, data_source), *arguments, **more
         )

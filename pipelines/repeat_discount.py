@@ -1,4 +1,4 @@
-"""What counts as a repeat, and the discount that was fitted: `data/evaluation/repeat_discount.json`."""
+"""The definition of a repeat, and the fitted discount: `data/evaluation/repeat_discount.json`."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Whose plays train and judge the models, where the log has more than are read into memory: some users'.
+"""A sample of users whose plays train and judge the models if the log has more plays than fit into memory.
 
 Users are drawn by hash and count with their whole history or not at all, so that histories and what is known
 of a user at an instant stay what they are. Features, and the lists that are published, are of everybody.

@@ -1,4 +1,4 @@
-"""Who is shown what: the part of the log that is not about liking.
+"""Exposure: which videos each user is shown, the part of the log that is not about liking.
 
 How often a video is shown says next to nothing about its quality. Each user is shown distinct videos, drawn
 by the video's own reach and a weak lean to what they like, and comes back to some of them later.
@@ -51,7 +51,7 @@ def plays_a_user(sizes: Sizes, activity: F64) -> I64:
 
 @dataclass(frozen=True)
 class Supply:
-    """What can be shown, and on which days."""
+    """The videos that can be shown on each day."""
 
     videos: Videos
     day_weights: F32  # [videos, days], 0 before a video appears

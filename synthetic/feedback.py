@@ -1,4 +1,4 @@
-"""What people do with lists that they are shown: plays of pairs that are asked for, by the world's truth."""
+"""Users' responses to lists: the plays of given pairs, drawn from the world's truth."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -46,7 +46,7 @@ _TRUTH_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class World:
-    """All that the two matrices are drawn from."""
+    """Everything that the two matrices are drawn from."""
 
     sizes: Sizes
     truth: Truth

@@ -24,7 +24,7 @@ _PROFILES = {"user": (USER_FEATURES, columns.USER_ID), "item": (CAPTIONS, column
 
 
 class Fitted:
-    """What `fit` returns; also a context manager, which calls `close` at its end.
+    """The result of `fit`; also a context manager, which calls `close` at its end.
 
     Attributes:
         home: the temporary home, for whatever `Fitted` itself does not offer.

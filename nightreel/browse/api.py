@@ -37,7 +37,7 @@ Answer = Callable[[Settings, Mapping[str, str]], Mapping[str, Any]]
 
 
 class NotThereError(NightreelError):
-    """What the request asks for does not exist."""
+    """The requested user, video or run does not exist."""
 
 
 def api_routes(settings: Settings) -> list[Route]:

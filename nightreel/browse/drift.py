@@ -1,4 +1,4 @@
-"""What the page of drift shows: the newest night's features, and the nights, as tables."""
+"""The content of the drift page: the newest night's features, and the nights, as tables."""
 
 from typing import Any
 

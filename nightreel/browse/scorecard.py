@@ -1,4 +1,4 @@
-"""What the page of the scorecard shows: the nights as the command has them, as a table and as a trend."""
+"""The content of the scorecard page: the nights as the command prints them, as a table and as a trend."""
 
 from datetime import datetime
 from typing import Any

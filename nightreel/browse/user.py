@@ -1,4 +1,4 @@
-"""What the first page and a user's page show, read in one transaction: all is of the same state."""
+"""The content of the first page and of a user's page, read in one transaction, so that it is consistent."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is shown beside a video's id on every page: caption, categories, and a picture if there is one."""
+"""Details shown beside a video's id on every page: caption, categories, and a picture if there is one."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

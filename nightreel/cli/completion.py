@@ -1,4 +1,4 @@
-"""What a shell needs to complete commands and options: a script with all of them in it.
+"""Scripts with which a shell completes commands and options.
 
 It asks nightreel nothing while one types: starting Python at each press of Tab would be slower than typing.
 """

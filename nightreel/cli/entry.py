@@ -1,4 +1,4 @@
-"""Where the command begins: every failure is one line with a remedy and an exit code."""
+"""The entry point of the command: every failure is one line with a remedy and an exit code."""
 
 import os
 import sys

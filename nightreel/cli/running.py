@@ -1,4 +1,4 @@
-"""What a command does around its step: settings before it, the result, timing and mirror after it."""
+"""Work that every command does around its step: settings before it; result, timing and mirror after it."""
 
 import sys
 import time

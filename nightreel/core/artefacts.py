@@ -89,7 +89,7 @@ class StepRecord:
             return False
 
     def summary(self) -> Mapping[str, Any]:
-        """What the step reported when it ended; empty without a record."""
+        """The facts that the step reported when it ended; empty without a record."""
         try:
             summary: Mapping[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))["summary"]
         except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Which settings need packages that the default install leaves out, and how to say so."""
+"""The settings that need packages beyond the default install, and the errors that say so."""
 
 import importlib.util
 from typing import NamedTuple

@@ -127,7 +127,7 @@ class ListIds:
 
     @classmethod
     def of(cls, paths: Paths) -> "ListIds":
-        """Those of a home."""
+        """The ids of a home."""
         return cls(Ids.of(paths, columns.USER_ID), Ids.of(paths, columns.VIDEO_ID))
 
 

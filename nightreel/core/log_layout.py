@@ -93,7 +93,7 @@ class Files(_Table):
 
 
 class ExposureColumns(_Table):
-    """What each column of an exposure log is; by default user, item and time are named as in the plays.
+    """The meaning of an exposure log's columns; by default user, item and time are named as in the plays.
 
     Attributes:
         position: where a row was displayed, from 1; a column `position`, if there is one, by default.

@@ -20,7 +20,7 @@ from nightreel.core.settings.needs import HomeNeeds
 
 
 class Facts(BaseModel):
-    """What a step reports; each step has its own subclass. A field that is None is not printed.
+    """The facts that a step reports; each step has its own subclass. A field that is None is not printed.
 
     Attributes:
         remarks: lines that a person should read; a night's record keeps them.
@@ -85,7 +85,7 @@ FactsT_co = TypeVar("FactsT_co", bound=Facts, covariant=True)
 
 @dataclass(frozen=True)
 class StepResult(Generic[FactsT_co]):
-    """What a step did, for the command line to print.
+    """The result of a step, for the command line to print.
 
     Attributes:
         read, wrote: files, folders or tables.

@@ -1,4 +1,4 @@
-"""What may be sent to a terminal: no control characters, and none that its encoding lacks.
+"""Safe output to a terminal: without control characters, and without those that its encoding lacks.
 
 A command whose results cannot be written fails; remarks that cannot be written are lost.
 """

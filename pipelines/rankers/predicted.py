@@ -17,7 +17,7 @@ _OF_PAIRS = (columns.ALS_SCORE, columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a ranker's stages say of some rows, float64 [rows] each.
+    """The scores of a ranker's stages for some rows, float64 [rows] each.
 
     Attributes:
         classifier: probability that the play is liked.

@@ -1,4 +1,4 @@
-"""Which plays fit the models, which stop them early, and which are held out: ranges in time."""
+"""The time ranges of plays for fitting, for early stopping and for the holdout."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the rankers are fitted on: the plays, their joined features and their targets, ready to be binned."""
+"""Training data of the rankers: the plays, their joined features and their targets, ready to be binned."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -40,7 +40,7 @@ _PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Content:
-    """What the page shows.
+    """The content of the page.
 
     Attributes:
         figures: the records of metrics.json as a table.

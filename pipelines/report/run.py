@@ -48,7 +48,7 @@ def run_blocks(
     stages: Sequence[Mapping[str, Any]],
     settings: Sequence[Mapping[str, Any]],
 ) -> list[Block]:
-    """What a reader needs to reproduce the figures."""
+    """Facts that a reader needs to reproduce the figures."""
     trained = [{"fact": name, "value": value} for name, value in model.get("data", {}).items()]
     timed = [
         {name: Numeral(f"{value:.1f}") if isinstance(value, float) else value for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""How the headline figures went over past reports."""
+"""The headline figures over past reports."""
 
 from collections.abc import Sequence
 

@@ -24,7 +24,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reader should know after ten seconds."""
+    """The message that a reader should get in ten seconds."""
 
     is_better: str
     since_last: str

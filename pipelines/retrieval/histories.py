@@ -1,4 +1,4 @@
-"""What users had played before an instant, as the sparse rows that candidate sources multiply."""
+"""Users' plays before an instant, as the sparse rows that candidate sources multiply."""
 
 from dataclasses import dataclass
 

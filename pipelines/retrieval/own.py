@@ -21,7 +21,7 @@ _NEEDED = (columns.USER_ID, columns.VIDEO_ID, "score")
 
 
 class Recommender(Protocol):
-    """What a model of the user's own has to provide; a new one is made for every fit."""
+    """The protocol of a model of the user's own; a new one is made for every fit."""
 
     def fit(self, plays: pl.DataFrame) -> None:
         """Learn from plays.
@@ -114,7 +114,7 @@ class _FittedLists:
     videos: int
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """What was recommended to each user; 0 for all else, and for users whom the fit did not know."""
+        """The recommendations for each user; 0 for other videos, and for users unknown to the fit."""
         found = np.zeros((len(histories.user_id), self.videos), dtype=np.float32)
         code = np.searchsorted(self.user_id, histories.user_id)
         known = np.append(self.user_id, -1)[code] == histories.user_id

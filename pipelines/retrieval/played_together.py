@@ -1,4 +1,4 @@
-"""What users play together: for each video the ones that the same users played shortly before or after it.
+"""Videos played together: for each video those that the same users played shortly before or after it.
 
 Two plays of a user count more the fewer plays are between them and the newer they are. Popular videos are
 played next to everything, so each video's weight is reduced by its number of plays; only a little, since

@@ -1,4 +1,4 @@
-"""What a candidate source is: a small protocol that each file beside this one meets once."""
+"""The protocol of a candidate source; each other file of this package implements it once."""
 
 import threading
 import warnings
@@ -55,7 +55,7 @@ class Source(Protocol):
         """Learn from plays strictly before the cutoff; returns arrays over `past.video_id`."""
 
     def over(self, arrays: Arrays, catalogue: "Catalogue") -> Fitted:
-        """What `fit` gave, ready to score the videos of a catalogue."""
+        """The result of `fit`, ready to score the videos of a catalogue."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What makes lists of past nights, by name: the hybrid, each model alone, popularity, each source alone."""
+"""The systems that list past nights, by name: the hybrid, each model alone, popularity, each source alone."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

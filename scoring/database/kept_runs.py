@@ -94,7 +94,7 @@ def require_lists(connection: Connection, run_id: int) -> Row[Any]:
 
 @dataclass(frozen=True)
 class Night:
-    """What a run was made from: its instant, model, arms, and when the last delivery that it used arrived."""
+    """The inputs of a run: its instant, model, arms, and the arrival of the last delivery that it used."""
 
     as_of: datetime
     model_version: str
@@ -103,7 +103,7 @@ class Night:
 
 
 def night_of(settings: DatabaseNeeds, run_id: int) -> Night:
-    """What a stored run was made from. Raises InputError if there is no such run."""
+    """The inputs of a stored run. Raises InputError if there is no such run."""
     with reading(settings) as connection:
         require_current(connection)
         run = connection.execute(select(recommendation_run).where(_key == run_id)).first()

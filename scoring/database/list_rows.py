@@ -4,7 +4,7 @@ from typing import TypedDict
 
 
 class Described(TypedDict):
-    """What people know a video by; None where it is unknown."""
+    """The details by which people recognise a video; None if unknown."""
 
     caption: str | None
     first_level_category_name: str | None

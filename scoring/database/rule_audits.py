@@ -15,7 +15,7 @@ from scoring.lists.rules.owner import AT_LEAST, AT_MOST, PIN, NightRule
 
 @dataclass
 class Shortfalls:
-    """What lists could not have, though it was asked for.
+    """Requirements that some lists could not meet.
 
     Attributes:
         rules: name of a rule -> number of lists that could not keep to it.

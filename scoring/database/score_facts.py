@@ -7,7 +7,7 @@ from nightreel.core.steps import Facts
 
 
 class ScoreFacts(Facts):
-    """What a score did; for lists that existed already, only the run and its instants are set.
+    """The facts of a score; for lists that existed already, only the run and its instants are set.
 
     Attributes:
         run_id: None for a dry run.

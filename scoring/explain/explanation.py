@@ -1,4 +1,4 @@
-"""What an explanation says, as plain values, for text, JSON and pages."""
+"""An explanation as plain values, for text, JSON and pages."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -32,7 +32,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a feature adds to a model's raw score of the pair, from LightGBM's `pred_contrib`.
+    """The contribution of a feature to a model's raw score of the pair, from LightGBM's `pred_contrib`.
 
     Attributes:
         value: as the model read it; a category by its name; None if unknown.

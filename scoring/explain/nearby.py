@@ -1,4 +1,4 @@
-"""What the user had played that is nearest to a video: by who liked both, by ALS factors, by captions."""
+"""The user's plays that are most similar to a video: by who liked both, by ALS factors, by captions."""
 
 from collections.abc import Iterator
 from datetime import datetime

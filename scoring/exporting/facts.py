@@ -1,10 +1,10 @@
-"""What an export says: which run went out, and how much of it."""
+"""The facts of an export: which run, and how much of it."""
 
 from nightreel.core.steps import Facts
 
 
 class ExportFacts(Facts):
-    """What an export wrote.
+    """The counts of an export.
 
     Attributes:
         lists: kind of the shared lists, if not users' lists were exported.

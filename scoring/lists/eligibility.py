@@ -52,7 +52,7 @@ def default_as_of(paths: Paths, settings: DataSettings, now: datetime) -> dateti
 
 @dataclass(frozen=True)
 class Exclusions:
-    """What the database's own tables say about a night's lists.
+    """Exclusions that the database's own tables have for a night's lists.
 
     Attributes:
         blocklist: int64, ascending, videos that are in no list.

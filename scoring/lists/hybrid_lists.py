@@ -24,7 +24,7 @@ from scoring.lists.trace import Trace
 
 @dataclass(frozen=True)
 class HybridLists:
-    """What the lists of every block of users are made with.
+    """The inputs that the lists of all blocks of users share.
 
     plays: float64 [users], the length of each one's history. common: as `common_order` gives it.
     """
@@ -106,7 +106,7 @@ class HybridLists:
                 yield ordered
 
     def _all_stages(self, block: UserBlock, user: int, open_videos: OpenVideos) -> Stages:
-        """All that is open to a user of the block, scored by every stage."""
+        """All videos that are open to a user of the block, scored by every stage."""
         every = np.flatnonzero(open_videos.dense())
         one = int(block.users[user])
         brought_by = np.zeros(len(every), dtype=np.uint32)
@@ -121,7 +121,7 @@ class HybridLists:
         return self._stages(one, (*pairs, classifier), regressor)
 
     def _stages(self, user: int, filtered: Filtered, regressor: np.ndarray) -> Stages:
-        """All that decides how some videos are ordered for a user, a position in the candidates."""
+        """The scores that order some videos for a user, given by index in the candidates."""
         videos, als, _, _ = filtered
         return Stages(*filtered, regressor, self._ordering(user, videos, regressor, als))
 
@@ -167,7 +167,7 @@ class HybridLists:
         return joined_names(brought_by, self.retrieval.names)
 
     def _filtered(self, block: UserBlock) -> Iterator[tuple[slice, list[Filtered]]]:
-        """What the filter keeps of some of these users after the other."""
+        """The videos that the filter keeps, for one of these users after the other."""
         keep = filter_size(self.settings.ranker, self.settings.lists)
         if self.retrieval is not None:
             return self._filtered_union(block, self.retrieval, keep)
@@ -206,7 +206,7 @@ class HybridLists:
     def _tie_break(
         self, block: UserBlock, user: int, videos: np.ndarray, als: np.ndarray, tied: np.ndarray
     ) -> np.ndarray:
-        """What orders those of a user's videos between which the classifier does not decide."""
+        """The order of a user's videos that the classifier scores equally."""
         (regressor,) = self._of_pairs(block.regressed, user, [(videos[tied], als[tied])])
         one = int(block.users[user])
         ordering = self._ordering(one, videos[tied], regressor, als[tied])

@@ -26,7 +26,7 @@ from scoring.lists.score import common_order, score_with
 
 
 class Common(Protocol):
-    """What every process holds once."""
+    """The inputs that every process loads once."""
 
     def opened(self) -> Callable[[Any], Lists]:
         """A function from a result of `Work.part` to that part's lists; opening may be slow."""
@@ -72,7 +72,7 @@ def work_of_next_day(whole: NextDayScoring, rules: ListRules | None = None) -> W
 
 @dataclass(frozen=True)
 class _Users:
-    """What scoring knows of some users, all arrays one row each: of Candidates and of Sides."""
+    """The inputs of scoring for some users, from Candidates and Sides: one row per user in all arrays."""
 
     user_id: np.ndarray
     has_history: np.ndarray

@@ -1,4 +1,4 @@
-"""What each stage says of one user's pairs."""
+"""The scores of each stage for one user's pairs."""
 
 from dataclasses import dataclass
 

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Trace:
-    """What each stage did with one user's candidates; videos are indices in `Candidates.video_id`, int64.
+    """The result of each stage for one user's candidates; videos are indices in `Candidates.video_id`, int64.
 
     Attributes:
         video: the candidates, ascending.

@@ -1,4 +1,4 @@
-"""What had been played before a run: of days that features keep pairs and numbers of, the log is not read."""
+"""Plays before a run; of days whose pairs and counts are kept by the features, the log is not read."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a scorecard holds, key by key: the JSON of `nightreel scorecard` and of the pages' API."""
+"""The keys of a scorecard: the JSON of `nightreel scorecard` and of the pages' API."""
 
 from datetime import datetime
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""What an app has displayed of a run's lists, and the plays that followed; by the optional exposure log.
+"""Displays of a run's lists by an app, and the plays that followed, from the optional exposure log.
 
 A play belongs to the last display of its video to its user before it, of whichever run, at most a day
 before. A display belongs to the run that it names, or to the one that was shown at the time.

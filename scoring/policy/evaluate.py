@@ -1,4 +1,4 @@
-"""What another model would have got: its order of a run's users, held against the rows that were drawn."""
+"""Estimates for another model: its order for a run's users, compared with the rows that were drawn."""
 
 import math
 from collections.abc import Iterator
@@ -267,7 +267,7 @@ def _finite(estimate: Estimate) -> dict[str, float | None]:
 
 
 def _expected(drawn: Drawn, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a reward model expects of each row, and of the choices of the model asked about.
+    """The expected reward of each row, and of the evaluated model's choices, by a reward model.
 
     The model is each video's mean reward among the other half of the users, shrunk to the mean of all: fitted
     on no row that it is asked about.

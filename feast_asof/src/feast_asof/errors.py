@@ -1,4 +1,4 @@
-"""What the store raises for input that it cannot join."""
+"""The error that the store raises for input that it cannot join."""
 
 
 class AsOfError(ValueError):

@@ -1,4 +1,4 @@
-"""What Feast's monitoring asks of an offline store, for `feast monitor run` and its REST endpoints."""
+"""The methods that Feast's monitoring calls on a store: for `feast monitor run` and REST endpoints."""
 
 from collections.abc import Sequence
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""What the store writes: results, saved datasets, batches appended to a source, logged features."""
+"""Everything that the store writes: results, saved datasets, batches added to a source, logged features."""
 
 import glob
 import uuid

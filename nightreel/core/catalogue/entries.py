@@ -1,4 +1,4 @@
-"""What an entry of the catalogue says, and the entities that features are about."""
+"""The classes of the catalogue's entries, and the entities that features describe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ POLARS_TYPES: Final[Mapping[str, pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Entity:
-    """What a feature describes.
+    """The subject of features: users, videos, pairs of both, or a group of videos.
 
     Attributes:
         join_key: the int64 column by which views are joined.

@@ -103,7 +103,7 @@ VIDEO_TREND: Final = View(
 
 
 def pair_view(group: Entity) -> View:
-    """What users had played of a group of videos by the end of each day on which they played any."""
+    """Users' plays of a group of videos up to the end of each day on which they played any."""
     entity, name = f"user+{group.name}", f"user_{group.name}"
     return View(
         name,

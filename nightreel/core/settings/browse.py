@@ -8,7 +8,7 @@ from nightreel.core.settings.section import Section
 
 
 class BrowseSettings(Section):
-    """What `nightreel browse` shows, and to whom."""
+    """The content of `nightreel browse`, and who may see it."""
 
     password: SecretStr | None = Field(
         default=None,

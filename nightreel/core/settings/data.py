@@ -76,7 +76,7 @@ class FileFormat(Section):
 
 
 class TargetSettings(Section):
-    """What the rankers learn of a play."""
+    """The targets that the rankers learn from a play."""
 
     like_threshold: float = Field(
         default=1.0,

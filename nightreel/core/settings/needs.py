@@ -1,4 +1,4 @@
-"""What functions that read several sections need of the settings; `Settings` has all of it.
+"""The settings that functions need from several sections, as protocols; `Settings` has all of them.
 
 One that reads one or two sections takes these themselves. For more, a class here names the sections, and the
 type checker sees that nothing else is read.
@@ -121,11 +121,11 @@ class PublishNeeds(DatabaseNeeds, ListNeeds, Protocol):
 
 
 class NightNeeds(RankerNeeds, PublishNeeds, Protocol):
-    """What makes a night's lists and publishes them; not when that is due, nor what pages show of it."""
+    """The settings for making and publishing a night's lists; without its schedule and the pages."""
 
 
 class PageNeeds(DatabaseNeeds, FeatureNeeds, ListNeeds, Protocol):
-    """What the pages show: the published table, the log and the features."""
+    """The settings of the pages: the published table, the log and the features."""
 
     @property
     def browse(self) -> BrowseSettings: ...

@@ -82,7 +82,7 @@ class Paths:
 
     @property
     def shared(self) -> Path:
-        """What a cluster's nodes exchange, unless `shared_dir` names another folder."""
+        """Files that a cluster's nodes exchange, unless `shared_dir` names another folder."""
         return self.data / "shared"
 
     @property

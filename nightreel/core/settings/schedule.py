@@ -10,7 +10,7 @@ from nightreel.core.settings.section import Section, ZoneName
 
 
 class ScheduleSettings(Section):
-    """What `nightreel schedule` does on its own."""
+    """The schedule, limits and alarms of `nightreel schedule`."""
 
     cron: str = Field(
         default="0 2 * * *",

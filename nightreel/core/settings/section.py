@@ -1,4 +1,4 @@
-"""What all sections of nightreel.toml have in common, and checks that several of them share."""
+"""The base class of all sections of nightreel.toml, and checks that several of them share."""
 
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

@@ -1,4 +1,4 @@
-"""What an inspection says."""
+"""The finding of an inspection."""
 
 from dataclasses import dataclass
 from typing import Literal

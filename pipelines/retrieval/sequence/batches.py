@@ -18,7 +18,7 @@ _NEVER = 1e9
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step learns from.
+    """The training examples of a step.
 
     Attributes:
         plays, wait: what `encode` takes; a batch of short windows has more of them.

@@ -31,7 +31,7 @@ class ItemFacts:
 
 
 def item_facts(played: np.ndarray, cutoff: datetime, settings: HomeNeeds) -> ItemFacts:
-    """What had been known by the cutoff of these videos and of all others of the catalogue.
+    """Facts known by the cutoff about these videos and about all others of the catalogue.
 
     Args:
         played: video_id of those that had been played.

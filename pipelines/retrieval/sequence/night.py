@@ -28,7 +28,7 @@ _STARTS = ((1.0, 0.25), (1.0, 0.5), (1.0, 1.0), (0.5, 1.0), (0.5, 2.0), (0.25, 2
 
 @dataclass(frozen=True)
 class TrainedNight:
-    """What a night has learnt.
+    """The trained transformer of a night.
 
     Attributes:
         curve: as of `Trained`. popularity: NDCG@10 of the best list for all. stop_day: what both are of.

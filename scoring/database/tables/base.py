@@ -1,4 +1,4 @@
-"""What all tables have in common: the statuses of runs and jobs, instants, and the schema."""
+"""Definitions that all tables share: the statuses of runs and jobs, instants, and the schema."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,1 +1,1 @@
-"""What the owner wants of lists beside the model's order: rules, repeats, diversity, exploration."""
+"""Changes to the model's order that the owner asks for: rules, repeats, diversity, exploration."""

@@ -224,7 +224,7 @@ class _Rows:
 
 
 class _Room:
-    """What caps and quotas have room for beside the rows that are taken."""
+    """The rows that caps and quotas still allow after those taken."""
 
     def __init__(self, caps: Sequence[Cap], quotas: Sequence[Quota]) -> None:
         self.quotas = quotas

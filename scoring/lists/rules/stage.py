@@ -23,7 +23,7 @@ from scoring.lists.rules.repeats import RepeatDiscount
 
 @dataclass(frozen=True)
 class _OfUsers:
-    """What the rules say of users for whom the same ones hold.
+    """The effect of the rules on users for whom the same rules hold.
 
     moved: the names of boosts and demotions with their videos. factor: float64 [videos], by what positions
     are multiplied. pins: without those of videos that the user cannot have.
