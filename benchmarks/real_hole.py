@@ -5,10 +5,13 @@ made of 1,411 other users and 3,327 other videos: their pairs are taken out of t
 run on the rest with default settings but like_threshold, every other video is put on the blocklist, and the
 lists are judged by the pairs that were taken out. Beside them are one list for all by positives, and
 implicit's BPR and ALS, fitted on the same rest. What is positive in this hole had also been shown by the app,
-which small_matrix is free of, so these are not small_matrix's figures. Adds a table to
-benchmarks/results/real_hole.json.
+which small_matrix is free of, so these are not small_matrix's figures. The pieces hold positives only, of
+which objective `shown` cannot learn: --others adds made-up plays that were not liked, evenly over videos and
+never in the hole (real_pieces.py), and --objective says what the rankers are trained for. The peers learn
+from positives alone. Adds a table to benchmarks/results/real_hole.json.
 
     python benchmarks/real_hole.py FOLDER [--seed 0]
+    python benchmarks/real_hole.py FOLDER --others 3 --objective shown
 """
 
 import argparse
@@ -43,6 +46,7 @@ RESULT = RESULTS / "real_hole.json"
 SETTINGS = "data.targets.like_threshold = 2.0\nschedule.max_data_age_hours = 0\nlists.top_k = 20\n"
 USERS, VIDEOS = 1_411, 3_327
 METRICS = ("ndcg@20", "precision@20")
+OBJECTIVES = ("auto", "shown", "next_day")
 _DEPTH = 20
 
 
@@ -58,7 +62,10 @@ def made_hole(pieces: Pieces, seed: int) -> tuple[Pieces, np.ndarray, np.ndarray
     videos = np.sort(random.choice(np.flatnonzero(~pieces.hole.any(axis=0)), VIDEOS, replace=False))
     taken_out = np.isin(user, users) & np.isin(video, videos)
     rest = Pairs(user[~taken_out], video[~taken_out])
-    left = Pieces(pieces.users, pieces.videos, rest, pieces.valid, pieces.hole)
+    # No made-up play may fall into the hole either.
+    hole = pieces.hole.copy()
+    hole[np.ix_(users, videos)] = True
+    left = Pieces(pieces.users, pieces.videos, rest, pieces.valid, hole)
     return left, users, videos, positive[np.ix_(users, videos)]
 
 
@@ -147,12 +154,15 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="folder with the real pieces")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of users and videos (0)")
+    parser.add_argument("--others", type=float, default=0.0, help="made-up plays a positive (0)")
+    parser.add_argument("--objective", choices=OBJECTIVES, default="auto", help="of the rankers (auto)")
     chosen = parser.parse_args()
     left, users, videos, truth = made_hole(read_pieces(chosen.folder), chosen.seed)
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary).resolve()
-        (home / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
-        write_raw(left, chosen.folder, home / "raw", others=0.0, exposure="even", seed=chosen.seed)
+        settings = f'{SETTINGS}ranker.objective = "{chosen.objective}"\n'
+        (home / "nightreel.toml").write_text(settings, encoding="utf-8")
+        write_raw(left, chosen.folder, home / "raw", others=chosen.others, exposure="even", seed=chosen.seed)
         scores = {"nightreel": published_scores(home, left, users, videos)}
     rows = table(scores | peers(left, users, videos), truth)
     print(f"\n| system | {' | '.join(METRICS)} |\n{'|---' * (len(METRICS) + 1)}|")
@@ -163,7 +173,10 @@ def main() -> None:
             + " |"
         )
     tables = json.loads(RESULT.read_text(encoding="utf-8"))["tables"] if RESULT.is_file() else {}
-    tables[f"seed {chosen.seed}"] = rows
+    name = f"seed {chosen.seed}"
+    if chosen.others or chosen.objective != "auto":
+        name += f", {chosen.others:g} others a positive, {chosen.objective}"
+    tables[name] = rows
     content = {"machine": machine("lightgbm", "implicit"), "tables": tables}
     RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
