@@ -26,7 +26,7 @@ from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import source_of
-from pipelines.retrieval.sources import Catalogue, Fitted
+from pipelines.retrieval.sources import Catalogue, Fitted, KnowsUsers
 
 _TINY = 1e-9
 
@@ -136,6 +136,14 @@ class Night:
     def names(self) -> tuple[str, ...]:
         """The features of a row, in order."""
         return (*self.entries, *self.own.names)
+
+    def knows(self, user_id: np.ndarray) -> np.ndarray:
+        """Whether a source knows these users even if they have not played anything: bool [users]."""
+        known = np.zeros(len(user_id), dtype=bool)
+        for source in self.sources.values():
+            if isinstance(source, KnowsUsers):
+                known |= source.knows(user_id)
+        return known
 
     def rows(
         self,

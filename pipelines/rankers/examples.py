@@ -49,18 +49,19 @@ def examples_of_nights(
     if len(past) <= _SMALL_LOG_PLAYS:
         # More nights for a log of few users, but no more examples for one of many.
         nights = max(nights, _SMALL_LOG_NIGHTS)
-    users = max(1, examples // nights)
+    last_days = days[::-1][:nights]
+    begins = np.searchsorted(end_us, last_days, side="left")
+    last_days, begins = last_days[begins >= _PLAYS_MIN], begins[begins >= _PLAYS_MIN]
+    # What the nights that a short log lacks would have, the others get.
+    users = max(1, examples // max(1, len(last_days)))
     first = np.full(len(past.user_id), np.iinfo(np.int64).max)
     np.minimum.at(first, past.user, past.at_us)
     found: list[Examples] = []
     warm = 0
-    for day in days[::-1][:nights].tolist():
-        begins = np.searchsorted(end_us, day, side="left")
+    for day, begin in zip(last_days.tolist(), begins.tolist(), strict=True):
         cutoff = start_of_window(day, settings.data)
         cutoff_us = unix_us(cutoff)
-        if begins < _PLAYS_MIN:
-            break
-        of_day = slice(begins, int(np.searchsorted(end_us, day, side="right")))
+        of_day = slice(begin, int(np.searchsorted(end_us, day, side="right")))
         # A user who liked nothing does not order any two candidates.
         active = np.unique(past.user[of_day][past.liked[of_day]])
         chosen = active[drawn_users(past.user_id[active], users, settings.seed + day % 997)]

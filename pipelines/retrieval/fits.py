@@ -19,6 +19,7 @@ from nightreel.core.settings import DataSettings, RetrievalSettings
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
+from pipelines.retrieval.profiles import Profiles
 from pipelines.retrieval.registry import SOURCES, file_name, source_of
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays
 
@@ -49,13 +50,17 @@ def fitted_arrays(
 ) -> Mapping[str, Arrays]:
     """Fit each chosen source on these plays, or read its fit from data/retrieval if it is there.
 
-    A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
-    the same finds the fits of the night before.
+    A file is named by its source and a digest of the plays, the users' attributes and the settings, so a
+    night whose earlier plays are the same finds the fits of the night before.
 
     Args:
         names: by default those of the setting `[retrieval] sources`.
     """
-    decisive = [past.cutoff.isoformat(), *(f"{name} = {settings.value(name)}" for name in _DECISIVE)]
+    decisive = [
+        past.cutoff.isoformat(),
+        *(f"{name} = {settings.value(name)}" for name in _DECISIVE),
+        Profiles.known_at(settings.paths, past.cutoff).digest(),
+    ]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
     names = source_names(settings.retrieval) if names is None else names
 

@@ -13,6 +13,7 @@ from pipelines.retrieval.next_played import NextPlayed
 from pipelines.retrieval.own import OwnSource
 from pipelines.retrieval.recent import Fresh, Recent
 from pipelines.retrieval.same_group import SameGroup
+from pipelines.retrieval.same_profile import SameProfile
 from pipelines.retrieval.sequence.source import Sequence
 from pipelines.retrieval.sources import Source, file_of_fit
 
@@ -35,6 +36,7 @@ SOURCES: Mapping[str, Source] = {
     "fresh": Fresh(),
     "same_author": SameGroup("author"),
     "same_category": SameGroup("category"),
+    "same_profile": SameProfile(),
     **PERSONAL,
 }
 

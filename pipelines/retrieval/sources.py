@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from implicit.utils import ParameterWarning
@@ -46,6 +46,14 @@ class Fitted(Protocol):
 
         A user's row depends on no other user. Scores of two sources cannot be compared.
         """
+
+
+@runtime_checkable
+class KnowsUsers(Protocol):
+    """A fitted source that knows something of users who have not played anything."""
+
+    def knows(self, user_id: np.ndarray) -> np.ndarray:
+        """Whether it knows each of these users: bool [users]."""
 
 
 class Source(Protocol):

@@ -41,7 +41,8 @@ def next_day_lists(
 ) -> Iterator[Lists]:
     """The lists of all users, by user id, in blocks of users.
 
-    Users without history share one list (`popular`): the rankers' scores for a user of whom nothing is known.
+    Users without history of whom no source knows anything share one list (`popular`): the rankers' scores for
+    a user of whom nothing is known.
     Lists do not depend on block size or number of threads.
 
     Args:
@@ -76,10 +77,8 @@ def trace_of_user(
 def users_to_trace(candidates: Candidates, user: int, seed: int) -> tuple[np.ndarray, int]:
     """Indices of the users that one user's list depends on, ascending, and of the user whose list it is.
 
-    A user without history shares the list of the first such user.
+    The list that users share of whom nothing is known is that of each of them.
     """
-    if not candidates.has_history[user]:
-        user = int(np.flatnonzero(~candidates.has_history)[0])
     return np.union1d(averaged_users(candidates, seed), [user]), user
 
 
@@ -103,7 +102,7 @@ class NextDayScoring:
 
     Attributes:
         common: float64 [videos of the catalogue], each one's mean score over users, NaN where unknown.
-        shared: the list of users without history, if there are any.
+        shared: the list of users of whom nothing is known, if there are any.
     """
 
     candidates: Candidates
@@ -133,16 +132,22 @@ class NextDayScoring:
         received = night.sides.received()
         scoring = cls(candidates, night, received, ranker, as_of_us, settings, length or settings.lists.top_k)
         scoring = replace(scoring, common=scoring.means_over_users())
-        cold = np.flatnonzero(~candidates.has_history)
-        return replace(scoring, shared=scoring.lists(cold[:1])) if len(cold) else scoring
+        unknown = np.flatnonzero(~scoring.has_own_list(slice(None)))
+        return replace(scoring, shared=scoring.lists(unknown[:1])) if len(unknown) else scoring
+
+    def has_own_list(self, users: slice) -> np.ndarray:
+        """Whether these users have a list of their own, as something is known of them: bool [users]."""
+        of_candidates = self.candidates
+        known: np.ndarray = of_candidates.has_history[users] | self.night.knows(of_candidates.user_id[users])
+        return known
 
     def blocks(self, start: int, stop: int) -> Iterator[Lists]:
         """The lists of users with indices from `start` to before `stop`, in blocks."""
-        warm = start + np.flatnonzero(self.candidates.has_history[start:stop])
+        known = start + np.flatnonzero(self.has_own_list(slice(start, stop)))
 
         def block(first: int) -> Lists:
             last = min(first + _BLOCK_USERS, stop)
-            own = warm[np.searchsorted(warm, first) : np.searchsorted(warm, last)]
+            own = known[np.searchsorted(known, first) : np.searchsorted(known, last)]
             return self.block(first, last, own)
 
         yield from made_in_order(block, range(start, stop, _BLOCK_USERS), self.settings.threads)
@@ -158,13 +163,13 @@ class NextDayScoring:
             ((rows.video, rows.features) for rows in parts), len(self.night.catalogue)
         )
 
-    def block(self, start: int, stop: int, warm: np.ndarray) -> Lists:
-        """The lists of users `start` to before `stop`; `warm`: those with a list of their own, ascending."""
+    def block(self, start: int, stop: int, known: np.ndarray) -> Lists:
+        """The lists of users `start` to before `stop`; `known`: those with a list of their own, ascending."""
         parts = []
-        own = iter(self._split(self.lists(warm), warm)) if len(warm) else iter(())
-        has_history = self.candidates.has_history
+        own = iter(self._split(self.lists(known), known)) if len(known) else iter(())
+        is_known = np.isin(np.arange(start, stop), known)
         for user in range(start, stop):
-            if has_history[user]:
+            if is_known[user - start]:
                 parts.append(next(own))
             elif self.shared is not None:
                 parts.append(self.shared.of_user(int(self.candidates.user_id[user]), POPULAR))

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 # Where a row came from.
 HYBRID = "hybrid"  # the classifier's candidates in the regressor's order
-POPULAR = "popular"  # for users without history: the best received videos
+POPULAR = "popular"  # for users of whom nothing is known: the best received videos
 RULE = "rule"  # brought by a rule of the owner's, or to fill a list: no model scored it
 REWATCH = "rewatch"  # for users who have seen every video: the hybrid's order of what they have seen
 

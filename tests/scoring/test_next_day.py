@@ -17,6 +17,7 @@ from nightreel.core import columns
 from nightreel.core.settings import RetrievalSettings, Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, lists_file
+from pipelines.model_rows.night import Night
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend
@@ -144,6 +145,21 @@ def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings)
     ordered = lists.sort(columns.USER_ID, "rank")
     falls = ordered.select(pl.col("score").diff().over(columns.USER_ID).fill_null(0).max()).item()
     assert falls <= 0
+
+
+def test_a_user_without_plays_whom_a_source_knows_has_a_list_of_their_own(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = _of_user(_lists(home, _as_of(home)), NEVER_PLAYED)
+    monkeypatch.setattr(Night, "knows", lambda _, user_id: user_id == NEVER_PLAYED)
+    own = _of_user(_lists(home, _as_of(home)), NEVER_PLAYED)
+    assert set(own.source) == {HYBRID}
+    # This source knows nothing that would put them in another order.
+    np.testing.assert_array_equal(own.video_id, shared.video_id)
+
+
+def _of_user(lists: Lists, user_id: int) -> Lists:
+    return lists.rows(slice(*np.searchsorted(lists.user_id, [user_id, user_id + 1])))
 
 
 def test_lists_without_a_personal_part_have_one_order_for_all(home: Settings) -> None:

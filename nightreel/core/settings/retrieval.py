@@ -21,6 +21,7 @@ RETRIEVAL_SOURCES = (
     "fresh",
     "same_author",
     "same_category",
+    "same_profile",
     "sequence",
 )
 
@@ -29,7 +30,7 @@ class RetrievalSettings(Section):
     """The candidates of both objectives."""
 
     sources: str = Field(
-        default="recent_12h,recent_2d,recent_7d,als,ease,ease_played,item_knn,next_played",
+        default="recent_12h,recent_2d,recent_7d,same_profile,als,ease,ease_played,item_knn,next_played",
         description="For objective `next_day`: the candidate sources, separated by commas.",
     )
     source_k: int = Field(
