@@ -32,7 +32,7 @@ class CategoryCounts:
 
     Attributes:
         rows: user_id, CATEGORY, VISIBLE (the day from which on they count), PLAYS, LIKED, and the day of the
-            plays (as the first on which they may be seen), in order of these days.
+            plays (as the first on which they may be seen).
         videos: of each such day its videos: video_id, VISIBLE (that day), CATEGORY and KNOWN_FROM, both null
             where no category is known.
         digests: of the plays of each local day.
@@ -71,7 +71,7 @@ class CategoryCounts:
             differs = [day for frame in others for day in _counted_from(frame)]
             again |= {day - timedelta(days=1) for day in others[0][VISIBLE].unique()}
             seen_again = pl.Series([day + timedelta(days=1) for day in again], dtype=pl.Date).implode()
-            rows.append(pl.read_parquet(of_rows).filter(~pl.col(_DAY).is_in(seen_again)))
+            rows.append(pl.scan_parquet(of_rows).filter(~pl.col(_DAY).is_in(seen_again)).collect())
             videos.append(before.filter(~pl.col(VISIBLE).is_in(seen_again)))
             differs += [day + timedelta(days=1) for day in again]
         for day in sorted(again & files.keys()):
@@ -79,7 +79,7 @@ class CategoryCounts:
             rows.append(of_day)
             videos.append(its_videos)
         return cls(
-            pl.concat(rows).sort(_DAY, maintain_order=True),
+            pl.concat(rows),
             pl.concat(videos).sort(VISIBLE, maintain_order=True),
             digests,
             min(differs, default=max(digests) + timedelta(days=1)) if known else None,

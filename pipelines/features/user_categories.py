@@ -34,6 +34,8 @@ _FOLDER, _SOURCE = "user_categories", "source.json"
 _ROW = "row"
 # Cells of users' days and categories at a time.
 _CELLS = 4_000_000
+# Users whose rows of earlier days are put together with new ones at a time.
+_USERS_AT_A_TIME = 1_024
 
 
 def build_user_categories(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
@@ -94,23 +96,23 @@ def _frames(
     # What these users had before stands as if it were of the day before.
     before = (
         counts.filter(pl.col(VISIBLE) < same_before)
-        .join(new.select(columns.USER_ID).unique(), on=columns.USER_ID, how="semi")
         .group_by(columns.USER_ID, CATEGORY)
         .agg(pl.col(PLAYS, LIKED).sum())
+        .join(new.select(columns.USER_ID).unique(), on=columns.USER_ID, how="semi")
         .with_columns(pl.lit(same_before - timedelta(days=1), dtype=pl.Date).alias(VISIBLE))
     )
     names = [columns.USER_ID, CATEGORY, VISIBLE, PLAYS, LIKED]
     start = pl.lit(start_of_day(same_before, settings.data.zone), dtype=INSTANT)
-    kept = pl.read_parquet(source).filter(pl.col(columns.EVENT_TIMESTAMP) < start)
-    lists = [
-        own.conformed(_lists(part, usual, settings.data.zone)).filter(
-            pl.col(columns.EVENT_TIMESTAMP) >= start
-        )
-        for part in _parts_of_users(
-            pl.concat([before.select(names), new.select(names)]).sort(columns.USER_ID)
-        )
-    ]
-    yield pl.concat([own.conformed(kept), *lists]).sort(columns.USER_ID, columns.EVENT_TIMESTAMP)
+    kept = own.conformed(pl.scan_parquet(source).filter(pl.col(columns.EVENT_TIMESTAMP) < start).collect())
+    changed = _parts_of_users(pl.concat([before.select(names), new.select(names)]).sort(columns.USER_ID))
+    lists = (own.conformed(_lists(part, usual, settings.data.zone)) for part in changed)
+    added = pl.concat([part.filter(pl.col(columns.EVENT_TIMESTAMP) >= start) for part in lists])
+    users = pl.concat([kept[columns.USER_ID], added[columns.USER_ID]]).unique().sort()
+    for first in range(0, max(len(users), 1), _USERS_AT_A_TIME):
+        some = users[first : first + _USERS_AT_A_TIME]
+        of_some = pl.col(columns.USER_ID).is_between(some.min(), some.max())
+        parts = [frame.filter(of_some) for frame in (kept, added)]
+        yield pl.concat(parts).sort(columns.USER_ID, columns.EVENT_TIMESTAMP)
 
 
 def _parts_of_users(counts: pl.DataFrame) -> Iterator[pl.DataFrame]:
