@@ -18,7 +18,9 @@ def test_a_version_is_registered_with_both_models_and_what_made_them(
 ) -> None:
     settings = make_scored_home(tmp_path / "home", monkeypatch)
     local = model_registry.champion(settings.paths)
-    result = train(settings.changed({"cluster.engine": "ray"}))
+    # Few trees: at each split of one the workers wait for each other.
+    few = {"ranker.lightgbm.num_iterations": 3}
+    result = train(settings.changed({"cluster.engine": "ray", **few}))
     assert not result.skipped and result.summary["version"] != local.version
     found = model_registry.find(settings.paths, result.summary["version"])
     assert found.manifest["settings"]["cluster.engine"] == "ray"

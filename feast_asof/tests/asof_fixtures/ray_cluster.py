@@ -7,6 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 
 OBJECT_STORE_BYTES = 200 * 2**20
+_HEAD = {
+    "include_dashboard": False,
+    # Nobody reads its logs on another machine, and it does not grow by itself.
+    "include_log_monitor": False,
+    "no_monitor": True,
+    "_system_config": {
+        # Those would be without the runtime environment below, so that nothing is ever given to them.
+        "prestart_worker_first_driver": False,
+        # A worker takes seconds to import what its tasks need: it stays for the next test's.
+        "idle_worker_killing_time_threshold_ms": 120_000,
+        "num_workers_soft_limit": 4,
+    },
+}
 _running: list[Any] = []
 
 
@@ -23,7 +36,7 @@ def started(nodes: int = 2) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args=_node() | {"include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args=_node() | _HEAD)
     try:
         for _ in range(nodes - 1):
             cluster.add_node(**_node())
