@@ -82,9 +82,23 @@ def _values(frame: pd.DataFrame, column: str) -> list[float | None]:
     return [None if pd.isna(value) else float(value) for value in ordered]
 
 
-@QUICK
+Case = tuple[list[View], pd.DataFrame, list[str], bool]
+
+
+@settings(QUICK, max_examples=40)
 @given(repositories())
-def test_every_value_is_the_oracles(case: tuple[list[View], pd.DataFrame, list[str], bool]) -> None:
+def test_every_value_is_the_oracles(case: Case) -> None:
+    _are_the_oracles(case)
+
+
+@pytest.mark.slow
+@settings(QUICK, max_examples=400)
+@given(repositories())
+def test_every_value_of_many_repositories_is_the_oracles(case: Case) -> None:
+    _are_the_oracles(case)
+
+
+def _are_the_oracles(case: Case) -> None:
     views, entities, references, filter_by_created = case
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder), views, offline_store=ASOF, text_keys=["tag"])
@@ -98,11 +112,21 @@ def test_every_value_is_the_oracles(case: tuple[list[View], pd.DataFrame, list[s
 
 
 @needs_reference
-@settings(QUICK, max_examples=30)
+@settings(QUICK, max_examples=12)
 @given(repositories())
-def test_every_value_is_that_of_feasts_duckdb_store(
-    case: tuple[list[View], pd.DataFrame, list[str], bool],
-) -> None:
+def test_every_value_is_that_of_feasts_duckdb_store(case: Case) -> None:
+    _are_those_of_duckdb(case)
+
+
+@needs_reference
+@pytest.mark.slow
+@settings(QUICK, max_examples=100)
+@given(repositories())
+def test_every_value_of_many_repositories_is_that_of_feasts_duckdb_store(case: Case) -> None:
+    _are_those_of_duckdb(case)
+
+
+def _are_those_of_duckdb(case: Case) -> None:
     views, entities, references, filter_by_created = case
     answers = []
     with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asof_fixtures.made_up import BASE, QUICK
@@ -52,7 +52,7 @@ def test_a_source_without_rows_gives_nulls(tmp_path: Path) -> None:
 HOURS = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 20)), min_size=1, max_size=12)
 
 
-@QUICK
+@settings(QUICK, max_examples=25)
 @given(known=HOURS, asked=HOURS, later=HOURS)
 def test_rows_out_are_rows_in_and_values_from_the_future_change_nothing(
     tmp_path_factory: pytest.TempPathFactory,
