@@ -9,7 +9,7 @@ TEST_WORKERS ?= 3
 PEERS ?= --synthetic 700 1000 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-ray install-sequence install-dev demo test tests test-slow durations check docs format lock peers clean
+.PHONY: help install install-ray install-sequence install-dev demo test tests tests-nightreel tests-feast-asof test-slow durations check docs format lock peers clean
 
 help:  ## List these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,15 +51,19 @@ demo: $(VENV)/.installed  ## Synthetic data, features, training, lists: all of i
 	$(BIN)/nightreel demo --home $(DEMO)
 
 test: $(VENV)/.installed-dev  ## Lint, types, import contract and all tests that are not slow
-	$(MAKE) --jobs=2 check tests
+	$(MAKE) --jobs=3 --output-sync=target check tests
 
 # Where no bytecode may be written, each process that a test starts compiles our modules.
-tests test-slow durations: export PYTHONDONTWRITEBYTECODE =
+tests tests-nightreel tests-feast-asof test-slow durations: export PYTHONDONTWRITEBYTECODE =
 
-# One process checks types, which the other cores need not wait for.
-tests: $(VENV)/.installed-dev
+# Side by side in `make test`: while some tests wait, others have the cores.
+tests: tests-nightreel tests-feast-asof
+
+tests-nightreel: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --durations=25 tests
-	$(BIN)/python -m pytest -n 2 --durations=10 --dist loadfile -c feast_asof/pyproject.toml --rootdir feast_asof feast_asof/tests
+
+tests-feast-asof: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --durations=10 -c feast_asof/pyproject.toml --rootdir feast_asof feast_asof/tests
 
 test-slow: $(VENV)/.installed-dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
