@@ -46,12 +46,16 @@ def _run_nightreel(
     )
 
 
+# Files of one process: each of them would start a cluster, or import JAX and compile with it.
+_TOGETHER = {"ray": ("on_ray.py",), "jax": ("pipelines/test_sequence.py", "pipelines/test_retrieval.py")}
+
+
 def _scope(file: str) -> str:
-    return "ray" if file.endswith("on_ray.py") else file
+    return next((name for name, ends in _TOGETHER.items() if file.endswith(ends)), file)
 
 
 class _WholeFiles(LoadScopeScheduling):
-    """Of processes side by side, one runs a whole file, and one all files that start Ray.
+    """Of processes side by side, one runs a whole file, and one all files that start Ray or need JAX.
 
     `--dist loadgroup` of xdist 3.8 does not see groups under pytest 9.2 and parts files in the middle.
     """

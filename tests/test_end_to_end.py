@@ -144,7 +144,7 @@ def small_home(tmp_path_factory: pytest.TempPathFactory, nightreel) -> Path:  # 
 
 
 # Trees and past days enough for each step to have something to do.
-FEW = {"NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "20", "NIGHTREEL_EVALUATION_BACKTEST_DAYS": "1"}
+FEW = {"NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "8", "NIGHTREEL_EVALUATION_BACKTEST_DAYS": "1"}
 
 
 def test_the_same_data_and_seed_give_the_same_rows_by_one_command_or_step_by_step(  # type: ignore[no-untyped-def]

@@ -50,7 +50,7 @@ def test_every_step_works_on_a_home_and_raw_files_in_s3(
         "NIGHTREEL_FEATURES_ALS": '{"factors": 4}',
         "NIGHTREEL_LISTS_TOP_K": "5",
     }
-    size = ["--users", "60", "--videos", "80", "--interactions", "4000", "--days", "12"]
+    size = ["--users", "40", "--videos", "50", "--interactions", "2000", "--days", "6"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):
         done = nightreel(*step, cwd=tmp_path, **at)
         assert done.returncode == 0, done.stderr

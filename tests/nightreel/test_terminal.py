@@ -78,7 +78,7 @@ def test_an_error_is_still_the_one_that_is_said_where_standard_output_takes_noth
 
 @needs_full
 def test_standard_error_that_takes_nothing_stops_no_work(tmp_path: Path) -> None:
-    size = ("--users", "40", "--videos", "60", "--interactions", "2000", "--days", "10")
+    size = ("--users", "20", "--videos", "30", "--interactions", "400", "--days", "3")
     assert _nightreel("synthesize", *size, home=tmp_path, stderr=_FULL, stdout=_FULL)[0] == 1
     assert (tmp_path / "raw" / "big_matrix.csv").is_file()
     code, _ = _nightreel("ingest", home=tmp_path, stderr=_FULL)

@@ -303,24 +303,35 @@ def _sources_of(settings: Settings) -> dict[str, pl.DataFrame]:
     return {path.name: pl.read_parquet(path) for path in sorted(settings.paths.features.glob("*.parquet"))}
 
 
+GROWN = make_log(31)
+
+
+@pytest.fixture(scope="module")
+def built_anew(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
+    """The sources of the whole log, built at once."""
+    settings = settings_for(tmp_path_factory.mktemp("anew"))
+    GROWN.write(settings)
+    build_features(settings)
+    return _sources_of(settings)
+
+
 @pytest.mark.parametrize("night", [0, 1, 400, 699])
 @pytest.mark.parametrize("late", [False, True])
-def test_another_night_gives_what_building_all_anew_gives(tmp_path: Path, night: int, late: bool) -> None:
+def test_another_night_gives_what_building_all_anew_gives(
+    tmp_path: Path, built_anew: dict[str, pl.DataFrame], night: int, late: bool
+) -> None:
     """Whether the log grew at its end, in the midst of a day, or a play came in late: to the last bit."""
-    log = make_log(31)
-    plays = log.interactions
+    plays = GROWN.interactions
     missing = [plays.height // 2] if late else []
     first = plays.with_row_index().filter(~pl.col("index").is_in(missing)).drop("index").head(night or 1)
-    made, anew = settings_for(tmp_path / "made"), settings_for(tmp_path / "anew")
-    log.with_interactions(first).write(made)
+    made = settings_for(tmp_path)
+    GROWN.with_interactions(first).write(made)
     build_features(made)
-    log.write(made)
-    log.write(anew)
+    GROWN.write(made)
     build_features(made)
-    build_features(anew)
-    found, wanted = _sources_of(made), _sources_of(anew)
-    assert list(found) == list(wanted)
-    for name, frame in wanted.items():
+    found = _sources_of(made)
+    assert list(found) == list(built_anew)
+    for name, frame in built_anew.items():
         assert found[name].equals(frame), name
 
 

@@ -16,12 +16,12 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
 SETTINGS = (
-    "ranker.lightgbm.num_iterations = 30\nranker.lightgbm.early_stopping_round = 30\n"
+    "ranker.lightgbm.num_iterations = 10\nranker.lightgbm.early_stopping_round = 10\n"
     "ranker.lightgbm.min_data_in_leaf = 20\n"
-    "retrieval.source_k = 8\n"
+    "retrieval.source_k = 8\nretrieval.sources = 'als,item_knn,recent_2d'\n"
     "lists.top_k = 6\nranker.filter_k = 12\n"
 )
-LOG = make_log(5, users=60, videos=120, plays=9_000)
+LOG = make_log(5, users=60, videos=120, plays=6_000)
 
 
 def _home(folder: Path, patch: pytest.MonkeyPatch, ratio: pl.Expr, objective: str) -> Settings:
