@@ -1,5 +1,6 @@
 """What the tests of several files share: the cluster, and a word on what they are compared with."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,12 @@ from asof_fixtures.installed import FEAST, HAS_REFERENCE, module_or_skip
 def pytest_report_header() -> str:
     """Which Feast is tested, and whether its own store is there to compare with."""
     return f"feast {FEAST}, compared with its DuckDB store: {'yes' if HAS_REFERENCE else 'no'}"
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, not among all that was imported: that takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
