@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asof_fixtures.installed import HAS_CREATED_FILTER, created_filter, needs_reference
@@ -85,8 +85,22 @@ def _values(frame: pd.DataFrame, column: str) -> list[float | None]:
 Case = tuple[list[View], pd.DataFrame, list[str], bool]
 
 
+def _tied(*, filter_by_created: bool) -> Case:
+    """Two values of one instant, the newer one first in the source: made up, they come once in a hundred."""
+    rows = pd.DataFrame({"user": [1, 1], "of_user_value": [1.0, 2.0], "event_timestamp": [BASE, BASE]})
+    rows["created"] = pd.to_datetime([_instant(1_000_000), BASE])
+    for name in ("event_timestamp", "created"):
+        rows[name] = rows[name].dt.as_unit("us")
+    entities = pd.DataFrame({"user": [1, 1], "tag": ["a", "a"], "row": [0, 1]})
+    entities["event_timestamp"] = pd.to_datetime([BASE, _instant(2_000_000)]).as_unit("us")
+    view = View("of_user", ["user"], ["of_user_value"], rows, ttl=timedelta(), created=True)
+    return [view], entities, ["of_user:of_user_value"], filter_by_created
+
+
 @settings(QUICK, max_examples=40)
 @given(repositories())
+@example(_tied(filter_by_created=False))
+@example(_tied(filter_by_created=HAS_CREATED_FILTER))
 def test_every_value_is_the_oracles(case: Case) -> None:
     _are_the_oracles(case)
 
