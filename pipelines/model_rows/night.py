@@ -6,7 +6,7 @@ user's instant, from sources fitted strictly before the night's cutoff, and from
 Numbers are relative to the night or to the user where their level says only how old the log is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,6 +131,13 @@ class Night:
         return replace(
             self, sides=sides, own=OwnFeatures.of(sides, self.entries, settings.data, settings.features)
         )
+
+    def without(self, names: Collection[str]) -> "Night":
+        """The same night without some of the sources."""
+        kept = {name: source for name, source in self.sources.items() if name not in names}
+        if len(kept) == len(self.sources):
+            return self
+        return replace(self, sources=kept, entries=night_view(kept).names)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.pair_ranker import PairRanker
 from pipelines.rankers.shrinkage import MEAN_USERS
 from pipelines.rankers.training_data import TrainingData
+from pipelines.retrieval.fits import without_sources
 
 _MEASURED_AT = (10, 100)
 _DEPTH = max(_MEASURED_AT)
@@ -135,7 +136,8 @@ def next_day_lists(
     Args:
         plays: the log.
     """
-    night = night_as_of(plays, arena.as_of, sides, arena.listable, settings)
+    used = without_sources(settings, ranker.left_out)
+    night = night_as_of(plays, arena.as_of, sides, arena.listable, used)
     found = []
     as_of_us = unix_us(arena.as_of)
 

@@ -36,12 +36,14 @@ class NextDayRanker:
         models: by name, the classifier among them.
         order: the weights of the models in the order of what the filter keeps.
         shrinkage: how far that order is shrunk towards its mean over users.
+        left_out: the sources that the settings named, and without which past nights ranked better.
     """
 
     names: tuple[str, ...]
     models: dict[str, lgb.Booster]
     order: Blend
     shrinkage: Shrinkage = field(default_factory=Shrinkage)
+    left_out: tuple[str, ...] = ()
 
     def require_features(self, names: tuple[str, ...]) -> None:
         """Raise InputError unless a night's rows have the features that this was trained on."""
@@ -131,6 +133,7 @@ class NextDayRanker:
             "features": self.names,
             "order": json.loads(self.order.to_json()),
             "shrinkage": self.shrinkage.to_dict(),
+            "left_out": self.left_out,
         }
         (folder / f"{prefix}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -143,7 +146,8 @@ class NextDayRanker:
             for name in _MODELS
         }
         shrinkage = Shrinkage.from_dict(content.get("shrinkage"))
-        return cls(tuple(content["features"]), models, Blend(**content["order"]), shrinkage)
+        left_out = tuple(content.get("left_out", ()))
+        return cls(tuple(content["features"]), models, Blend(**content["order"]), shrinkage, left_out)
 
 
 def mean_of_sources(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:

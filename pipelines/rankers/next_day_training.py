@@ -1,6 +1,7 @@
 """Fits the next day's rankers on past nights, and the order that ranks best for users they have not seen."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import lightgbm as lgb
@@ -22,7 +23,7 @@ from pipelines.rankers.past_nights import NightRows
 from pipelines.rankers.shrinkage import Shrinkage, fitted_shrinkage, mean_of_others
 
 _TREES = 150
-_MEASURED_AT = (10, 100)
+MEASURED_AT = (10, 100)
 # Less is chance on so few users: chosen by a smaller gain, the classifier alone had .263 of MovieLens' likes
 # among 20, and both models together have .274.
 _LEAST_RELATIVE_GAIN = 0.01
@@ -33,46 +34,71 @@ _OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class TriedOrder:
+    """The order that ranks best for users whom the models have not seen.
+
+    Attributes:
+        models: fitted on the others.
+        quality: the validation users' mean NDCG at 10 and 100 by each order that was tried.
+        scores: by this order, shrunk, float64 [validation rows]; None where there is nothing to compare.
+    """
+
+    models: dict[str, lgb.Booster]
+    order: Blend
+    shrinkage: Shrinkage
+    quality: dict[str, float]
+    scores: np.ndarray | None
+
+
 def fit_next_day(
     rows: NightRows, seed: int, threads: int, *, on_all: bool = True
 ) -> tuple[NextDayRanker, dict[str, float]]:
     """Fit the rankers and choose their order on the validation users.
 
-    The order is chosen with models that have seen only the other users: classifier and LambdaMART together,
-    unless other weights are clearly better. The weight of its personal part is chosen the same way.
-
     Args:
         on_all: whether the models are then fitted again on all users.
 
     Returns:
-        The ranker, and the validation users' mean NDCG at 10 and 100 by each order that was tried.
+        The ranker, and the quality of each order that was tried.
     """
-    fitted = ~rows.is_validation & rows.is_sampled
-    order, shrinkage = Blend.alone(CLASSIFIER), Shrinkage()
-    quality: dict[str, float] = {}
-    models: dict[str, lgb.Booster] = {}
-    if rows.liked[fitted].any() and rows.liked[rows.is_validation].any():
-        models = _fit(rows, fitted, seed, threads)
-        trial = NextDayRanker(rows.names, models, order)
-        features = rows.features[rows.is_validation]
-        components = {name: trial.raw(name, features) for name in (REGRESSOR, CLASSIFIER, LAMBDAMART)}
-        components[SOURCES] = mean_of_sources(rows.names, features)
-        judge = Judge(rows)
-        quality = {name: judge(scores) for name, scores in components.items()}
-        order = tuned_blend(
-            components,
-            (CLASSIFIER, LAMBDAMART),
-            judge,
-            least_gain=_LEAST_RELATIVE_GAIN * max(quality.values()),
-        )
-        scores = order.scores(components)
-        quality["order"] = judge(scores)
-        if HISTORY_PLAYS in rows.names:
-            shrinkage, shrunk = _shrinkage(rows, scores, judge)
-            quality["shrunk"] = judge(shrunk)
+    tried = tried_order(rows, seed, threads)
+    models = tried.models
     if on_all or not models:
         models = _fit(rows, rows.is_sampled, seed, threads)
-    return NextDayRanker(rows.names, models, order, shrinkage), quality
+    found = NextDayRanker(rows.names, models, tried.order, tried.shrinkage, rows.left_out)
+    return found, tried.quality
+
+
+def tried_order(rows: NightRows, seed: int, threads: int) -> TriedOrder:
+    """Choose the order with models that have seen only users who do not validate.
+
+    It is classifier and LambdaMART together, unless other weights are clearly better. The weight of its
+    personal part is chosen the same way.
+    """
+    fitted = ~rows.is_validation & rows.is_sampled
+    if not (rows.liked[fitted].any() and rows.liked[rows.is_validation].any()):
+        return TriedOrder({}, Blend.alone(CLASSIFIER), Shrinkage(), {}, None)
+    models = _fit(rows, fitted, seed, threads)
+    trial = NextDayRanker(rows.names, models, Blend.alone(CLASSIFIER))
+    features = rows.features[rows.is_validation]
+    components = {name: trial.raw(name, features) for name in (REGRESSOR, CLASSIFIER, LAMBDAMART)}
+    components[SOURCES] = mean_of_sources(rows.names, features)
+    judge = Judge(rows)
+    quality = {name: judge(scores) for name, scores in components.items()}
+    order = tuned_blend(
+        components,
+        (CLASSIFIER, LAMBDAMART),
+        judge,
+        least_gain=_LEAST_RELATIVE_GAIN * max(quality.values()),
+    )
+    scores = order.scores(components)
+    quality["order"] = judge(scores)
+    shrinkage = Shrinkage()
+    if HISTORY_PLAYS in rows.names:
+        shrinkage, scores = _shrinkage(rows, scores, judge)
+        quality["shrunk"] = judge(scores)
+    return TriedOrder(models, order, shrinkage, quality, scores)
 
 
 def _shrinkage(rows: NightRows, scores: np.ndarray, judge: "Judge") -> tuple[Shrinkage, np.ndarray]:
@@ -97,7 +123,7 @@ class Judge:
     def __init__(self, rows: NightRows) -> None:
         """Keep the needed columns of the validation examples among these rows."""
         self._group = rows.group[rows.is_validation]
-        self._outcome = Outcome.of(self._group, rows.liked[rows.is_validation], None, max(_MEASURED_AT))
+        self._outcome = Outcome.of(self._group, rows.liked[rows.is_validation], None, max(MEASURED_AT))
 
     def __call__(self, scores: np.ndarray) -> float:
         """The quality of scores: float64 [validation rows]."""
@@ -107,7 +133,7 @@ class Judge:
         """The quality of each example's scores: float64 [examples]."""
         video = np.arange(len(scores))
         lists = RankedLists.ordered(Order.of(self._group, video, scores), self._outcome)
-        found: np.ndarray = np.mean([ndcg_at_k(lists, k) for k in _MEASURED_AT], axis=0)
+        found: np.ndarray = np.mean([ndcg_at_k(lists, k) for k in MEASURED_AT], axis=0)
         return found
 
 

@@ -5,7 +5,7 @@ the days before the holdout. Other users and later days, which are reported, hav
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.next_day_training import fit_next_day
 from pipelines.rankers.past_nights import NightRows, night_rows
+from pipelines.rankers.source_trial import SourceTrial, after_trial
 from pipelines.rankers.training_data import TrainingData
+from pipelines.retrieval.fits import without_sources
 
 SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
 # A table with more of its pairs than this counts as fully observed; KuaiRec's has 99.6 %.
@@ -42,6 +44,7 @@ class Chosen:
     backtest: NextDayRanker | None = None
     facts: dict[str, Any] | None = None
     contest: Contest | None = None
+    trial: SourceTrial | None = None
 
     def save(self, folder: Path) -> None:
         """Write the rankers into the version's folder."""
@@ -56,6 +59,7 @@ class Chosen:
             "why": self.why,
             NEXT_DAY: self.facts,
             "contest": None if self.contest is None else self.contest.facts(),
+            "source_trial": None if self.trial is None else self.trial.facts(),
         }
 
 
@@ -109,6 +113,20 @@ def choose_objective(
     rows = night_rows(data.plays, store, data.encoding, end, settings)
     if rows is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
+    rows, trial = after_trial(rows, data.cuts.holdout_from, settings.seed, settings.threads)
+    return replace(_chosen_on_days(rows, data, store, ranker, settings, is_auto=is_auto), trial=trial)
+
+
+def _chosen_on_days(
+    rows: NightRows,
+    data: TrainingData,
+    store: FeatureStore,
+    ranker: HybridRanker,
+    settings: RankerNeeds,
+    *,
+    is_auto: bool,
+) -> Chosen:
+    """Choose on the days before the holdout, unless the settings have chosen."""
     earlier = rows.before(data.cuts.holdout_from)
     backtest = None if earlier is None else fit_next_day(earlier, settings.seed, settings.threads)[0]
     if not is_auto:
@@ -156,20 +174,24 @@ def _chosen_on_matrix(
     )
     if earlier is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
+    earlier, trial = after_trial(earlier, data.cuts.holdout_from, settings.seed, settings.threads)
     backtest = fit_next_day(earlier, settings.seed, settings.threads, on_all=False)[0]
+    used = without_sources(settings, backtest.left_out)
     del earlier  # some hundred megabytes that the contest does not need
     arena = arena_of_matrix(data, settings)
     if arena is None:
         why = "small_matrix is fully observed, and too few of its validation users liked anything"
-        return Chosen(SHOWN, why, backtest=backtest)
+        return Chosen(SHOWN, why, backtest=backtest, trial=trial)
     days = ("the validation users of small_matrix", "its other users")
     found = contest([arena], (ranker, backtest), data, store, settings, days=days)
     if found.next_day <= found.shown:
-        return Chosen(SHOWN, str(found), backtest=backtest, contest=found)
+        return Chosen(SHOWN, str(found), backtest=backtest, contest=found, trial=trial)
     end = end_of_day(data.cuts.last_day, settings.data.zone)
-    rows = night_rows(data.plays, store, data.encoding, end, settings)
+    rows = night_rows(data.plays, store, data.encoding, end, used)
     assert rows is not None  # there were rows before the holdout
-    return _next_day(rows, backtest, str(found), settings.seed, settings.threads, contest=found)
+    rows = replace(rows, untried=None, left_out=backtest.left_out)
+    chosen = _next_day(rows, backtest, str(found), settings.seed, settings.threads, contest=found)
+    return replace(chosen, trial=trial)
 
 
 def _contest_of_days(

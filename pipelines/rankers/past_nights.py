@@ -6,7 +6,7 @@ whose users come once and stay for one session has hardly any such example; ther
 middle of a session, and its targets are the rest of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -26,8 +26,10 @@ from pipelines.model_rows.listable import known_videos
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers.examples import Examples, examples_of_nights
+from pipelines.retrieval.fits import source_names
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
+from pipelines.retrieval.registry import ON_TRIAL
 
 _VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 1_500
 ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
@@ -58,6 +60,8 @@ class NightRows:
         night: int64, the same number for examples of one cutoff.
         until_us: int64, the end of the example's window.
         kind: "nights" or "sessions".
+        left_out: the sources that the settings name, and that have no part in these rows.
+        untried: the same examples without the sources on trial; None where the settings name none of them.
     """
 
     names: tuple[str, ...]
@@ -71,6 +75,8 @@ class NightRows:
     night: np.ndarray
     until_us: np.ndarray
     kind: str
+    left_out: tuple[str, ...] = ()
+    untried: "NightRows | None" = None
 
     def before(self, instant: datetime) -> "NightRows | None":
         """The rows of examples that ended by an instant; None where none of their candidates was liked."""
@@ -88,6 +94,7 @@ class NightRows:
             video_id=self.video_id[early],
             night=self.night[early],
             until_us=self.until_us[early],
+            untried=None if self.untried is None else self.untried.before(instant),
         )
 
 
@@ -114,48 +121,72 @@ def night_rows(
     past = Past.of(plays, until, settings.data)
     nights = TRAINING_NIGHTS + (settings.evaluation.holdout_days if earlier_too else 0)
     kind, examples = examples_of_nights(past, plays, nights, users_max, settings)
-    blocks: list[np.ndarray] = []
-    parts: list[tuple[np.ndarray, ...]] = []
-    names: tuple[str, ...] = ()
-    groups = 0
     index = PlaysByUser(past)
     of_all = max(1, sum(len(one.user_id) for one in examples))
     drawn = _Drawn(
         min(1.0, rows_max / (of_all * _CANDIDATES_USUAL)),
         min(_VALIDATION_SHARE, _VALIDATION_EXAMPLES / of_all),
     )
+    on_trial = tuple(name for name in source_names(settings.retrieval) if name in ON_TRIAL)
+    every, untried = _Gathered(), _Gathered(on_trial)
     with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
         for number, one in enumerate(examples):
             night = _night_of(
                 one, plays=plays, index=index, store=store, encoding=encoding, settings=settings
             )
-            names = night.names
-            for features, *part in _rows_of(one, night, past, drawn, settings):
-                blocks.append(features)
-                parts.append((*part[:-1], np.full(len(part[-1]), number), part[-1] + groups))
-                advance(int(part[-1].max(initial=-1)) + 1)
-                groups += _BLOCK_USERS
+            for users in every.add(number, night, _rows_of(one, night, past, drawn, settings)):
+                advance(users)
+            if on_trial:
+                without = night.without(on_trial)
+                for _ in untried.add(number, without, _rows_of(one, without, past, drawn, settings)):
+                    pass
             give_back_memory()
-    if not parts:
-        return None
-    liked, amount, validation, sampled, video_id, until_us, night_number, group = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
-    if not liked.any():
-        return None
-    return NightRows(
-        names,
-        _stacked(blocks),
-        liked,
-        amount,
-        group,
-        validation,
-        sampled,
-        video_id,
-        night_number,
-        until_us,
-        kind,
-    )
+    found = every.rows(kind)
+    return replace(found, untried=untried.rows(kind)) if found is not None and on_trial else found
+
+
+class _Gathered:
+    """The rows of one night after the other."""
+
+    def __init__(self, left_out: tuple[str, ...] = ()) -> None:
+        self._left_out = left_out
+        self._names: tuple[str, ...] = ()
+        self._blocks: list[np.ndarray] = []
+        self._parts: list[tuple[np.ndarray, ...]] = []
+        self._groups = 0
+
+    def add(self, number: int, night: Night, blocks: Iterable[tuple[np.ndarray, ...]]) -> Iterator[int]:
+        """Take a night's rows, block by block; yields about how many users each of them has."""
+        self._names = night.names
+        for features, *part in blocks:
+            self._blocks.append(features)
+            self._parts.append((*part[:-1], np.full(len(part[-1]), number), part[-1] + self._groups))
+            self._groups += _BLOCK_USERS
+            yield int(part[-1].max(initial=-1)) + 1
+
+    def rows(self, kind: str) -> NightRows | None:
+        """All of them; None where nothing was liked."""
+        if not self._parts:
+            return None
+        liked, amount, validation, sampled, video_id, until_us, night_number, group = (
+            np.concatenate(column) for column in zip(*self._parts, strict=True)
+        )
+        if not liked.any():
+            return None
+        return NightRows(
+            self._names,
+            _stacked(self._blocks),
+            liked,
+            amount,
+            group,
+            validation,
+            sampled,
+            video_id,
+            night_number,
+            until_us,
+            kind,
+            self._left_out,
+        )
 
 
 def _stacked(blocks: list[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Fits every chosen source at a cutoff, and keeps what was learnt for the next use of the same plays."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
@@ -16,7 +16,7 @@ from nightreel.core.checksums import is_usable
 from nightreel.core.extras import INSTALL_SEQUENCE, SEQUENCE, WITHOUT_SEQUENCE, has_sequence
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import DataSettings, RetrievalSettings
-from nightreel.core.settings.needs import SourceNeeds
+from nightreel.core.settings.needs import RankerNeeds, SourceNeeds
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.profiles import Profiles
@@ -43,6 +43,12 @@ def source_names(settings: RetrievalSettings) -> tuple[str, ...]:
 def _say_without_sequence() -> None:
     """Once a process, as a run fits its sources at many cutoffs."""
     _log.warning(f"{WITHOUT_SEQUENCE}. {INSTALL_SEQUENCE}")
+
+
+def without_sources(settings: RankerNeeds, names: Collection[str]) -> RankerNeeds:
+    """The settings less some of the candidate sources, which are then not fitted."""
+    kept = [name for name in settings.retrieval.sources.split(",") if name not in names]
+    return settings.changed({"retrieval.sources": ",".join(kept)}) if names else settings
 
 
 def fitted_arrays(

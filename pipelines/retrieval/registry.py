@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from nightreel.core.extras import SEQUENCE
 from nightreel.core.own_models import SOURCES as OWN
 from nightreel.core.own_models import load_own, version_of
 from pipelines.retrieval.als import Als
@@ -27,7 +28,7 @@ PERSONAL: Mapping[str, Source] = {
     "item_knn": ItemKnn("tfidf"),
     "item_knn_bm25": ItemKnn("bm25"),
     "next_played": NextPlayed(),
-    "sequence": Sequence(),
+    SEQUENCE: Sequence(),
 }
 SOURCES: Mapping[str, Source] = {
     "recent_12h": Recent(0.5),
@@ -39,6 +40,8 @@ SOURCES: Mapping[str, Source] = {
     "same_profile": SameProfile(),
     **PERSONAL,
 }
+# Costly sources, with which past nights have to rank better than without, else the rankers do without.
+ON_TRIAL = (SEQUENCE,)
 
 
 def source_of(name: str) -> Source:

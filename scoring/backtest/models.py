@@ -26,7 +26,7 @@ def lists_of_models(
     Yields:
         Blocks of users: model -> user_id, rank, video_id.
     """
-    made, candidates = night.night, night.candidates
+    made, candidates = night.night.without(ranker.left_out), night.candidates
     ranker.require_features(made.names)
     received = night.sides.received()
 

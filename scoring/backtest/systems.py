@@ -142,11 +142,12 @@ def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFr
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
         length = max(night.settings.lists.top_k, night.depth)
         as_of, settings = night.day.as_of, night.settings
+        made = night.night.without(ranker.left_out)
 
         def lists(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
-            return next_day_lists(among, night.night, ranker, as_of, changed)
+            return next_day_lists(among, made, ranker, as_of, changed)
 
-        blocks = next_day_lists(night.candidates, night.night, ranker, as_of, settings, length=length)
+        blocks = next_day_lists(night.candidates, made, ranker, as_of, settings, length=length)
         if night.is_moved:
             moved = with_last_words(lists, night.candidates, night.sides, as_of, settings)
             return _continued_blocks(moved, blocks, night.depth)

@@ -22,6 +22,7 @@ from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import NEXT_DAY, objective_of
+from pipelines.retrieval.fits import without_sources
 from scoring.lists import next_day, score
 from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import Exclusions, find_candidates
@@ -117,8 +118,9 @@ class NightOfUser:
         candidates, sides, as_of, settings = self.candidates, self.sides, self.run.as_of, self.settings
         if objective_of(self.model) == NEXT_DAY:
             # A night reads only plays before the instant.
-            night = next_day.night_of(candidates, sides, self.plays, as_of, settings)
             ranker = NextDayRanker.load(self.model.folder, NEXT_DAY)
+            used = without_sources(settings, ranker.left_out)
+            night = next_day.night_of(candidates, sides, self.plays, as_of, used)
             trace = next_day.trace_of_user(candidates, night, ranker, as_of, settings=settings, user=followed)
             return replace(self, trace=trace, night=night)
         if not candidates.has_history[followed]:

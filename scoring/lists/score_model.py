@@ -11,6 +11,7 @@ from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import NEXT_DAY, objective_of
+from pipelines.retrieval.fits import without_sources
 from scoring.lists.candidates import Candidates
 from scoring.lists.last_stage import with_last_stage
 from scoring.lists.next_day import NextDayScoring, next_day_lists, night_of
@@ -88,4 +89,5 @@ def _next_day(
 ) -> tuple[NextDayRanker, Night]:
     """The ranker, and the night, which is read now: lists may be made when its tables are others."""
     found = NextDayRanker.load(model.folder, NEXT_DAY)
-    return found, night_of(candidates, sides, read_plays(settings.paths), as_of, settings)
+    used = without_sources(settings, found.left_out)
+    return found, night_of(candidates, sides, read_plays(settings.paths), as_of, used)

@@ -213,7 +213,7 @@ def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_file(settings: 
 
 def _scores(settings: Settings, patch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     # How long a transformer trains, and whether it is of use, is no matter here.
-    limit_training(patch, steps=0, epochs=0, every=1, patience=1)
+    limit_training(patch, steps=0, epochs=0, warm_up=1, every=1, patience=1)
     patch.setattr(StopDay, "popularity", lambda self, plays, videos: (-1.0, None))
     model = model_registry.champion(settings.paths)
     (impressions,) = [pairs for pairs in protocol_pairs(settings, model) if pairs.protocol == "impressions"]

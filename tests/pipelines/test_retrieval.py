@@ -32,7 +32,7 @@ MICROSECOND = timedelta(microseconds=1)
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     # What is promised of a transformer here does not depend on how long it trains.
-    limit_training(monkeypatch, steps=4, epochs=4, every=2, patience=4)
+    limit_training(monkeypatch, steps=4, epochs=4, warm_up=1, every=2, patience=4)
     monkeypatch.setattr(StopDay, "popularity", lambda self, plays, videos: (-1.0, None))
     return settings_for(tmp_path)
 

@@ -18,7 +18,7 @@ from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
 from pipelines.retrieval.sequence.items import ItemFacts, item_facts
-from pipelines.retrieval.sequence.model import LENGTH, encode, video_vectors
+from pipelines.retrieval.sequence.model import LENGTH, SIZE, encode, video_vectors
 from pipelines.retrieval.sequence.popularity import Popularity
 from pipelines.retrieval.sequence.start import initial
 from pipelines.retrieval.sequence.stop_day import StopDay
@@ -85,12 +85,12 @@ def _scores(name: str, past: Past, arrays, *, users: int = 0, cold: int = 0) -> 
 def untrained(monkeypatch):
     """No step is taken, so that JAX has nothing to compile, which takes it seconds."""
     for name in ("FULL", "WARM"):
-        limit_training(monkeypatch, name, steps=0, epochs=0, every=1, patience=1)
+        limit_training(monkeypatch, name, steps=0, epochs=0, warm_up=1, every=1, patience=1)
 
 
 @pytest.fixture
 def short(monkeypatch):
-    limit_training(monkeypatch, steps=2, epochs=2, every=1, patience=2)
+    limit_training(monkeypatch, steps=2, epochs=2, warm_up=1, every=1, patience=2)
 
 
 @pytest.fixture
@@ -117,16 +117,38 @@ def test_a_night_goes_on_from_the_newest_earlier_one_that_knew_the_same_plays(se
     assert np.array_equal(begun["video"], found.params["video"])
 
 
+def test_a_new_video_begins_where_its_likes_put_it_among_those_of_which_something_was_learnt():
+    """The night before knew every other video, in another basis than tonight's likes are in."""
+    videos, random = 600, np.random.default_rng(1)
+    factors = random.standard_normal((videos, SIZE)).astype(np.float32)
+    basis = np.linalg.qr(random.standard_normal((SIZE, SIZE)))[0].astype(np.float32)
+    learnt, known = factors @ basis, np.arange(0, videos, 2)
+
+    def params(video: np.ndarray) -> dict[str, np.ndarray]:
+        nothing = np.zeros((1, SIZE), dtype=np.float32)
+        return {"video": video, "bias": video[:, 0], "group": nothing, "text": nothing}
+
+    facts = _facts(videos)
+    earlier = EarlierNight(CUTOFF, params(learnt[known]), known, facts.group_key)
+    begun = earlier.continued(params(factors), facts)["video"]
+    assert np.array_equal(begun[known], learnt[known])
+    np.testing.assert_allclose(begun[1::2], learnt[1::2], atol=0.1)
+
+
 def test_a_night_begins_anew_where_what_the_last_one_had_learnt_is_worse(
     settings, untrained, of_use, monkeypatch, capfd
 ):
-    """As on a log whose users or videos have changed: here what was learnt is turned round."""
-    past = _log()
+    """As on a log whose users or videos have changed: here taste is turned round."""
+    half = VIDEOS // 2
+    video = np.random.default_rng(1).integers(0, half, (USERS, PLAYS))
+    video[: USERS // 2] += half
+    past = _past(video)
     fitted_arrays(_before(past, 2), settings, ("sequence",))
     continued = EarlierNight.continued
 
     def turned(self, *rest):
-        return {name: -values for name, values in continued(self, *rest).items()}
+        found = continued(self, *rest)
+        return {**found, "taste_sure": -found["taste_sure"]}
 
     monkeypatch.setattr(EarlierNight, "continued", turned)
     assert SOURCES["sequence"].fit(past, settings)["curve"][0, 2] > 0
@@ -140,7 +162,9 @@ def test_the_night_after_learns_from_the_day_that_judged_the_night_before(settin
 
     past = _log()
     for name in ("FULL", "WARM"):
-        limit_training(monkeypatch, name, steps=9 * (name == "WARM"), epochs=1, every=1, patience=9)
+        limit_training(
+            monkeypatch, name, steps=9 * (name == "WARM"), epochs=1, warm_up=1, every=1, patience=9
+        )
     monkeypatch.setattr(night, "ndcg_of", lambda *_: 0.0)
     fitted_arrays(_before(past, 1), settings, ("sequence",))
     assert SOURCES["sequence"].fit(past, settings)["curve"][-1, 0] > 1
@@ -157,7 +181,7 @@ def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(s
 
 def test_training_that_ends_between_two_looks_ends_with_a_look(settings, monkeypatch):
     """As of a small log, whose passes are fewer steps than that: else nothing would be kept of them."""
-    limit_training(monkeypatch, steps=3, epochs=3, every=2, patience=2)
+    limit_training(monkeypatch, steps=3, epochs=3, warm_up=1, every=2, patience=2)
     assert SOURCES["sequence"].fit(_log(), settings)["curve"][:, 0].tolist() == [0, 2, 3]
 
 
@@ -183,7 +207,7 @@ def test_without_jax_the_source_is_absent_and_a_line_says_how_to_have_it(setting
 @pytest.mark.slow
 def test_it_finds_what_follows_the_last_two_plays_and_item_knn_does_not(settings, monkeypatch):
     """Of 400 pairs of last plays each is followed by another video; nine in ten of them are found."""
-    limit_training(monkeypatch, steps=1_200, epochs=200, every=100, patience=6)
+    limit_training(monkeypatch, steps=1_200, epochs=200, warm_up=50, every=100, patience=6)
     video, follows = _played(videos=20, plays=LENGTH)
     past = _past(video)
 
@@ -239,11 +263,15 @@ def test_a_state_knows_no_later_play():
     liked = csr_matrix((random.random((30, VIDEOS)) < 0.4).astype(np.float32))
     params = initial(_facts(VIDEOS), liked, 1)
     vectors = video_vectors(params, np.zeros((VIDEOS, 1), dtype=np.int32), np.zeros((VIDEOS, 1)))
+
+    def states_of(tokens: np.ndarray) -> np.ndarray:
+        return encode(np, params, vectors[tokens[0]], tokens[1:], wait=wait)
+
     plays = np.stack([random.integers(0, size, (2, 10)) for size in (VIDEOS, OUTCOMES, GAPS, HOURS)])
     wait = np.zeros((2, 10), dtype=np.int32)
     later = plays.copy()
     later[:, :, 6:] = plays[:, ::-1, 6:]
-    states, others = (encode(np, params, vectors, one, wait=wait) for one in (plays, later))
+    states, others = states_of(plays), states_of(later)
     assert np.array_equal(states[:, :6], others[:, :6])
     assert not np.allclose(states[:, 6:], others[:, 6:])
 

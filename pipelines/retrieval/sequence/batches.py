@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.retrieval.sequence.model import LENGTH
-from pipelines.retrieval.sequence.popularity import Popularity
+from pipelines.retrieval.sequence.popularity import ROWS_MAX, Popularity
 from pipelines.retrieval.sequence.timelines import Timelines, gap_codes
 
-_PLAYS, _SHORT = 64 * LENGTH, LENGTH // 4
+_PLAYS, _SHORT = 16 * LENGTH, LENGTH // 4
+_SHORT_SHARE = 0.5
 _COMPARED_MIN, _COMPARED, _PAIRS = 256, 2_048, 1 << 21
 # The probability that a later liked play is to be predicted instead of the next one, and so on.
 _FURTHER = 0.5
@@ -27,7 +28,9 @@ class Batch:
         weight: float32 [targets], 0 where there are fewer.
         compared, expected: int32 and float32 [compared], videos that were not liked next, and the logarithm
             of how often each of them is expected in a batch.
-        popular, of_target: float32 [targets, compared] and [targets], how popular they and the target were.
+        popular: float32 [periods, compared], how popular they were in each period.
+        period: int32 [targets], that of each target.
+        of_target: float32 [targets], how popular it was.
     """
 
     plays: np.ndarray
@@ -38,6 +41,7 @@ class Batch:
     compared: np.ndarray
     expected: np.ndarray
     popular: np.ndarray
+    period: np.ndarray
     of_target: np.ndarray
 
 
@@ -67,7 +71,8 @@ class Batches:
         share = counts**0.75
         self._share = share / share.sum()
         self._sums = np.cumsum(self._share)
-        self._compared_with = min(_COMPARED, max(_COMPARED_MIN, 1 << int(len(self._known) - 1).bit_length()))
+        # Of two sizes, so that a growing log compiles once more at most.
+        self._compared_with = _COMPARED if len(self._known) > _COMPARED_MIN else _COMPARED_MIN
         # With few videos, a batch can predict from each of its plays; with many, from some, at the same cost.
         self._targets = min(_PLAYS, _PAIRS // self._compared_with)
 
@@ -79,6 +84,8 @@ class Batches:
         starts, stops = self._windows()
         order = self._random.permutation(len(starts))
         is_short = (stops - starts <= _SHORT)[order]
+        # Each length is compiled for itself, which takes as long as a hundred steps.
+        is_short &= is_short.mean() > _SHORT_SHARE
         parts = [
             (chosen[at : at + _PLAYS // length], length)
             for chosen, length in ((order[is_short], _SHORT), (order[~is_short], LENGTH))
@@ -127,11 +134,23 @@ class Batches:
         padded[:, : len(at)] = at, plays.video[liked]
         weight = (np.arange(self._targets) < len(at)).astype(np.float32)
         compared, expected = self._compared()
-        then = np.zeros(self._targets, dtype=np.int64)
+        then = np.zeros(self._targets, dtype=np.int32)
         then[: len(at)] = self._popularity.at(plays.at_us[liked])
         known = self._popularity.log_liked
-        popular, of_target = known[:, compared][then], known[then, padded[1]]
-        return Batch(tokens, wait, padded[0], padded[1], weight, compared, expected, popular, of_target)
+        popular = np.zeros((ROWS_MAX, len(compared)), dtype=np.float32)
+        popular[: len(known)] = known[:, compared]
+        return Batch(
+            tokens,
+            wait,
+            padded[0],
+            padded[1],
+            weight,
+            compared,
+            expected,
+            popular,
+            then,
+            known[then, padded[1]],
+        )
 
     def _compared(self) -> tuple[np.ndarray, np.ndarray]:
         """All videos where they are few, else some by chance, the popular ones more often."""

@@ -15,10 +15,12 @@ from nightreel.core.settings.needs import SourceNeeds
 from pipelines.labels import LABEL_SETTINGS
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.items import ItemFacts
+from pipelines.retrieval.sequence.model import Params, video_vectors
 from pipelines.retrieval.sources import file_of_fit
 
 # The prefix of a parameter's name in a night's file.
 PARAM = "param_"
+_RIDGE = 1.0
 _OF_VIDEOS, _OF_GROUPS = ("video", "bias"), ("group",)
 
 
@@ -74,11 +76,27 @@ class EarlierNight:
             at[at == len(own)] = 0
             known = own[at] == now
             for name in names:
-                # A new one's own factors would be of another basis than those that have been trained.
                 values = np.zeros_like(fresh[name])
                 values[known] = self.params[name][at[known]]
                 found[name] = values
+        found["video"] = found["video"] + _begun(found, fresh, items)
         return found
+
+
+def _begun(params: Params, fresh: Params, items: ItemFacts) -> np.ndarray:
+    """What likes say of videos of which nothing had been learnt: float32 [videos, SIZE].
+
+    Fresh vectors and trained ones are of the same videos otherwise, so a linear map leads from the ones to
+    the others.
+    """
+    learnt, liked = ((one["video"] != 0).any(axis=1) for one in (params, fresh))
+    now, then = (video_vectors(one, items.groups, items.text) for one in (params, fresh))
+    both, new = learnt & liked, liked & ~learnt
+    known = then[both]
+    ridge = known.T @ known + _RIDGE * np.eye(known.shape[1], dtype=np.float32)
+    found: np.ndarray = np.zeros_like(now)
+    found[new] = then[new] @ np.linalg.solve(ridge, known.T @ now[both]) - now[new]
+    return found
 
 
 def params_of(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -23,15 +23,21 @@ _FUTURE, _TINY = np.float32(-1e9), np.float32(1e-6)
 Params = Mapping[str, Any]
 
 
-def video_vectors(params: Params, groups: Any, text: Any) -> Any:
-    """Each video's own vector, and what its author, categories and text say: [videos, SIZE]."""
-    return params["video"] + params["group"][groups].sum(axis=1) + text @ params["text"]
+def video_vectors(params: Params, groups: Any, text: Any, chosen: Any = slice(None)) -> Any:
+    """A video's own vector, and what its author, categories and text say: [videos, SIZE].
+
+    Args:
+        groups, text: of all videos.
+        chosen: which of them; by default all.
+    """
+    of_groups = params["group"][groups[chosen]].sum(axis=1)
+    return params["video"][chosen] + of_groups + text[chosen] @ params["text"]
 
 
 def encode(
     xp: Any,
     params: Params,
-    vectors: Any,
+    played: Any,
     plays: Any,
     *,
     wait: Any,
@@ -41,20 +47,20 @@ def encode(
 
     Args:
         xp: numpy or jax.numpy.
-        vectors: [videos, SIZE].
-        plays: video, outcome, gap and hour: int32 [4, users, length].
+        played: [users, length, SIZE], the vectors of the videos.
+        plays: outcome, gap and hour: int32 [3, users, length].
         wait: int32 [users, length], codes of the time from each play to the instant that is asked for.
         dropped: dropout.
     """
-    video, outcome, gap, hour = plays
-    length = video.shape[1]
+    outcome, gap, hour = plays
+    length = outcome.shape[1]
     came_of_it = params["outcome"][outcome] + params["gap"][gap] + params["hour"][hour]
-    states = dropped(vectors[video] * np.float32(SIZE**0.5) + came_of_it)
+    states = dropped(played * np.float32(SIZE**0.5) + came_of_it)
     ago = np.arange(length)[:, None] - np.arange(length)[None, :]
     causal = np.where(ago < 0, _FUTURE, np.float32(0))
     # Beside the blocks and not in front of them, else the last play is lost in the sum of all earlier ones.
     weights = params["taste_ago"][np.maximum(ago, 0)] + causal + params["taste_heed"][outcome][:, None, :]
-    taste = _softmax(xp, weights) @ _normed(xp, vectors[video], np.float32(1))
+    taste = _softmax(xp, weights) @ _normed(xp, played, np.float32(1))
     for block in range(BLOCKS):
         normed = _normed(xp, states, params["norm_attention"][block])
         query, key, value = (

@@ -1,6 +1,6 @@
 """One night's training: what it begins with, how long it may take, and what judges it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,15 @@ from pipelines.retrieval.sequence.training import Budget, ndcg_of, train
 from pipelines.retrieval.sources import PLAYS_MAX
 
 # From scratch, and from an earlier night.
-FULL = Budget(steps=2_000, epochs=200, every=50, patience=4)
-WARM = Budget(steps=300, epochs=20, every=25, patience=2)
+FULL = Budget(steps=2_000, epochs=200, warm_up=50, every=50, patience=3)
+WARM = Budget(steps=300, epochs=20, warm_up=10, every=25, patience=2)
 # How much the logarithm of a video's popularity, and the user's taste, may count where training begins.
 _STARTS = ((1.0, 0.25), (1.0, 0.5), (1.0, 1.0), (0.5, 1.0), (0.5, 2.0), (0.25, 2.0))
+# The same where training goes on, taste and blocks by what had been learnt: popularity is of more use on one
+# day than on another.
+_CONTINUED = ((1.0, 1.0), (1.0, 0.5), (1.0, 0.25))
+# A fresh start has to be better by more than a stop day's chance.
+_AS_GOOD = 0.9
 
 
 @dataclass(frozen=True)
@@ -61,20 +66,11 @@ def trained_night(
     begins_us = int(stop.instant_us.min()) if len(stop.users) else past.cutoff_us
     then = log_popular(stop.borders, begins_us)
     fresh = initial(items, _liked(past, plays, stop, videos, seed), seed)
-    starts = [
-        {
-            **fresh,
-            "of_popularity": np.array(of_popularity, dtype=np.float32),
-            "taste_sure": np.float32(of_taste) * fresh["taste_sure"],
-        }
-        for of_popularity, of_taste in _STARTS
-    ]
-    # A log may change so much that what a night had learnt is worse than to begin anew.
-    if earlier is not None:
-        starts.insert(0, earlier.continued(fresh, items))
-    found = [ndcg_of(one, plays, items, stop, then) for one in starts]
-    params = starts[int(np.argmax(found))]
-    is_warm = earlier is not None and params is starts[0]
+
+    def judged(one: Mapping[str, np.ndarray]) -> float:
+        return ndcg_of(one, plays, items, stop, then)
+
+    params, is_warm = _start(fresh, None if earlier is None else earlier.continued(fresh, items), judged)
     # The last day before its cutoff judged it, and is new too; the one since judges tonight.
     since_us = earlier.cutoff_us - DAY_US if earlier is not None and is_warm else None
     known = Popularity.of(plays, stop.borders, past.cutoff_us, half_life, videos)
@@ -86,6 +82,39 @@ def trained_night(
     # What has become popular since is known at the cutoff.
     now = log_popular(plays.starts[1:], past.cutoff_us)
     return TrainedNight(trained.params, trained.curve, popularity, np.expm1(now), stop.name, is_warm)
+
+
+def _start(
+    fresh: Mapping[str, np.ndarray],
+    learnt: Mapping[str, np.ndarray] | None,
+    judged: Callable[[Mapping[str, np.ndarray]], float],
+) -> tuple[Mapping[str, np.ndarray], bool]:
+    """What training begins with, and whether that is what an earlier night had learnt."""
+
+    def best_of(starts: list[Mapping[str, np.ndarray]]) -> tuple[Mapping[str, np.ndarray], float]:
+        found = [judged(one) for one in starts]
+        return starts[int(np.argmax(found))], max(found)
+
+    begun, quality = best_of(
+        [_counting(fresh, of_popularity, {"taste_sure": of_taste}) for of_popularity, of_taste in _STARTS]
+    )
+    if learnt is None:
+        return begun, False
+    others = [
+        _counting(learnt, of_popularity, {"taste_sure": of_user, "norm_last": of_user})
+        for of_popularity, of_user in _CONTINUED
+    ]
+    warm, warm_quality = best_of([learnt, *others])
+    # A log may change so much that what a night had learnt is worse than to begin anew.
+    return (warm, True) if warm_quality >= _AS_GOOD * quality else (begun, False)
+
+
+def _counting(
+    params: Mapping[str, np.ndarray], popularity: float, factors: Mapping[str, float]
+) -> Mapping[str, np.ndarray]:
+    """The parameters with another weight of popularity, and some of them times a factor."""
+    changed = {name: np.float32(factor) * params[name] for name, factor in factors.items()}
+    return {**params, **changed, "of_popularity": np.array(popularity, dtype=np.float32)}
 
 
 def _liked(past: Past, plays: Timelines, stop: StopDay, videos: int, seed: int) -> csr_matrix:

@@ -9,6 +9,8 @@ from pipelines.retrieval.sequence.timelines import Timelines
 
 # In a longer log, periods are longer than a day.
 _PERIODS_MAX = 64
+# One before all periods, and one at the beginning of each and at the end of the last.
+ROWS_MAX = _PERIODS_MAX + 2
 
 
 @dataclass(frozen=True)

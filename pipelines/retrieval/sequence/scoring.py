@@ -36,7 +36,7 @@ class Scorer:
         """
         last = plays[:, None, -LENGTH:]
         wait = np.full(last.shape[1:], gap_codes(np.array([wait_us]))[0])
-        state = encode(np, self.params, self.vectors, last, wait=wait)[0, -1]
+        state = encode(np, self.params, self.vectors[last[0]], last[1:], wait=wait)[0, -1]
         found: np.ndarray = self.vectors @ state + self.bias
         return found
 
@@ -55,7 +55,7 @@ class Scorer:
         index = np.minimum(starts[:, None] + np.arange(length), stops[:, None] - 1)
         tokens = np.stack([of[index] for of in (plays.video, plays.outcome, plays.gap, plays.hour)])
         wait = np.repeat(gap_codes(wait_us)[:, None], length, axis=1)
-        states = encode(np, self.params, self.vectors, tokens, wait=wait)
+        states = encode(np, self.params, self.vectors[tokens[0]], tokens[1:], wait=wait)
         last = states[np.arange(len(stops)), stops - starts - 1]
         found: np.ndarray = last @ self.vectors.T + self.bias
         return found

@@ -24,10 +24,12 @@ from pipelines.retrieval.sequence.scoring import Scorer
 from pipelines.retrieval.sequence.stop_day import StopDay
 from pipelines.retrieval.sequence.timelines import Timelines
 
-_RATE, _WARMUP, _DROPOUT = 2e-3, 50, 0.3
+_RATE, _DROPOUT = 2e-3, 0.3
 _CLIP, _AVERAGED = 1.0, 0.98
+# Compiles in two thirds of the time; steps take as long.
+_COMPILER = {"xla_backend_optimization_level": 1}
 # Videos and groups are padded to a few sizes, so that a later night need not compile again.
-_PADDED_MIN = 256
+_PADDED_MIN = 4_096
 
 _log = get_logger(__name__)
 
@@ -38,11 +40,13 @@ class Budget:
 
     Attributes:
         steps: of Adam. epochs: the same in passes through all windows, which is less for a small log.
+        warm_up: steps until the rate of learning is reached.
         every: steps between two looks at the stop day. patience: looks without a gain, after which it ends.
     """
 
     steps: int
     epochs: int
+    warm_up: int
     every: int
     patience: int
 
@@ -72,10 +76,10 @@ def train(
         log_popular: float32 [videos], how popular each is on the stop day.
     """
     sizes = {"video": len(items.video_id), "bias": len(items.video_id), "group": len(items.group_key)}
-    padded = _padded(params, sizes)
+    # Of known groups there are more each night, of a catalogue's videos hardly.
+    padded = _padded(params, sizes, {"group": _padded_size(len(items.video_id)) // 2})
     facts = {name: _rows(getattr(items, name), len(padded["video"])) for name in ("groups", "text")}
-    state, mean = _optimizer().init(padded), jax.tree.map(jnp.copy, padded)
-    key = jax.random.key(seed)
+    state, mean = _beginning(padded)
     best, best_params, waited = ndcg_of(params, plays, items, stop, log_popular), params, 0
     curve, steps = [(0.0, np.nan, best)], 0
     losses: list[Any] = []
@@ -94,7 +98,8 @@ def train(
     epochs = (batches.epoch() for _ in range(budget.epochs if batches else 0))
     for batch in islice(chain.from_iterable(epochs), budget.steps):
         parts = {field.name: getattr(batch, field.name) for field in fields(Batch)}
-        padded, mean, state, loss = _step(padded, mean, state, jax.random.fold_in(key, steps), facts | parts)
+        rate = np.float32(_RATE * min(1.0, steps / budget.warm_up))
+        padded, mean, state, loss = _step(padded, mean, state, (rate, seed, steps), facts | parts)
         losses.append(loss)
         steps += 1
         if steps % budget.every == 0:
@@ -108,16 +113,27 @@ def train(
 
 
 def _optimizer() -> optax.GradientTransformation:
-    rate = optax.warmup_constant_schedule(0.0, _RATE, _WARMUP)
-    return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(rate, b2=0.98))
+    return optax.chain(optax.clip_by_global_norm(_CLIP), optax.scale_by_adam(b2=0.98))
 
 
-@partial(jax.jit, donate_argnums=(0, 1, 2))
-def _step(params: Any, mean: Any, state: Any, key: Any, batch: Any) -> Any:
-    """A step of Adam, and the running mean of parameters, which is what the stop day judges."""
+@jax.jit
+def _beginning(params: Any) -> Any:
+    """The state of Adam, and the running mean, before the first step."""
+    return _optimizer().init(params), jax.tree.map(jnp.copy, params)
+
+
+@partial(jax.jit, donate_argnums=(0, 1, 2), compiler_options=_COMPILER)
+def _step(params: Any, mean: Any, state: Any, given: Any, batch: Any) -> Any:
+    """A step of Adam, and the running mean of parameters, which is what the stop day judges.
+
+    Args:
+        given: the rate of learning; the seed and the number of the step, from which dropout is drawn.
+    """
+    rate, seed, number = given
+    key = jax.random.fold_in(jax.random.key(seed), number)
     loss, gradient = jax.value_and_grad(_loss)(params, key, batch)
     change, state = _optimizer().update(gradient, state, params)
-    params = optax.apply_updates(params, change)
+    params = jax.tree.map(lambda one, by: one - rate * by, params, change)
     mean = jax.tree.map(lambda old, new: _AVERAGED * old + (1 - _AVERAGED) * new, mean, params)
     return params, mean, state, loss
 
@@ -128,14 +144,16 @@ def _loss(params: Params, key: Any, batch: Any) -> Any:
     def dropped(values: Any) -> Any:
         return values * jax.random.bernoulli(next(keys), 1 - _DROPOUT, values.shape) / (1 - _DROPOUT)
 
-    vectors = video_vectors(params, batch["groups"], batch["text"])
-    states = encode(jnp, params, vectors, batch["plays"], wait=batch["wait"], dropped=dropped)
+    # Of these videos alone: on a CPU the gradient of a large table's rows costs more than all else.
+    vectors_of = partial(video_vectors, params, batch["groups"], batch["text"])
+    video, compared, target = batch["plays"][0], batch["compared"], batch["target"]
+    played = vectors_of(video.ravel()).reshape(*video.shape, SIZE)
+    states = encode(jnp, params, played, batch["plays"][1:], wait=batch["wait"], dropped=dropped)
     states = states.reshape(-1, SIZE)[batch["at"]]
-    compared, target = batch["compared"], batch["target"]
-    others = states @ vectors[compared].T + params["bias"][compared] - batch["expected"]
-    others = others + params["of_popularity"] * batch["popular"]
+    others = states @ vectors_of(compared).T + params["bias"][compared] - batch["expected"]
+    others = others + params["of_popularity"] * batch["popular"][batch["period"]]
     others = jnp.where(compared[None, :] == target[:, None], -jnp.inf, others)
-    own = (states * vectors[target]).sum(axis=-1) + params["bias"][target]
+    own = (states * vectors_of(target)).sum(axis=-1) + params["bias"][target]
     own = own + params["of_popularity"] * batch["of_target"]
     total = jnp.logaddexp(jax.nn.logsumexp(others, axis=-1), own)
     return ((total - own) * batch["weight"]).sum() / jnp.maximum(batch["weight"].sum(), 1)
@@ -154,10 +172,14 @@ def ndcg_of(
     return stop.ndcg(plays, scores)
 
 
-def _padded(params: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> dict[str, Any]:
+def _padded(
+    params: Mapping[str, np.ndarray], sizes: Mapping[str, int], least: Mapping[str, int]
+) -> dict[str, Any]:
     """Parameters for JAX; those of sizes, rows by name, with rows of zeros after their own."""
     return {
-        name: jnp.asarray(_rows(value, _padded_size(sizes[name])) if name in sizes else value)
+        name: jnp.asarray(
+            _rows(value, max(_padded_size(sizes[name]), least.get(name, 0))) if name in sizes else value
+        )
         for name, value in params.items()
     }
 
