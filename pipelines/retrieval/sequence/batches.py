@@ -9,7 +9,7 @@ from pipelines.retrieval.sequence.model import LENGTH
 from pipelines.retrieval.sequence.popularity import ROWS_MAX, Popularity
 from pipelines.retrieval.sequence.timelines import Timelines, gap_codes
 
-_PLAYS, _SHORT = 16 * LENGTH, LENGTH // 4
+_PLAYS_MAX, _SHORT = 64 * LENGTH, LENGTH // 4
 _SHORT_SHARE = 0.5
 _COMPARED_MIN, _COMPARED, _PAIRS = 256, 2_048, 1 << 21
 # The probability that a later liked play is to be predicted instead of the next one, and so on.
@@ -73,8 +73,8 @@ class Batches:
         self._sums = np.cumsum(self._share)
         # Of two sizes, so that a growing log compiles once more at most.
         self._compared_with = _COMPARED if len(self._known) > _COMPARED_MIN else _COMPARED_MIN
-        # With few videos, a batch can predict from each of its plays; with many, from some, at the same cost.
-        self._targets = min(_PLAYS, _PAIRS // self._compared_with)
+        # A batch predicts from each of its plays; with many videos to compare with, it has fewer of them.
+        self._targets = min(_PLAYS_MAX, _PAIRS // self._compared_with)
 
     def __bool__(self) -> bool:
         return len(self._known) > 1 and len(self._windows()[0]) > 0
@@ -87,9 +87,9 @@ class Batches:
         # Each length is compiled for itself, which takes as long as a hundred steps.
         is_short &= is_short.mean() > _SHORT_SHARE
         parts = [
-            (chosen[at : at + _PLAYS // length], length)
+            (chosen[at : at + self._targets // length], length)
             for chosen, length in ((order[is_short], _SHORT), (order[~is_short], LENGTH))
-            for at in range(0, len(chosen), _PLAYS // length)
+            for at in range(0, len(chosen), self._targets // length)
         ]
         for part in self._random.permutation(len(parts)).tolist():
             windows, length = parts[part]
@@ -115,7 +115,7 @@ class Batches:
         return start[chosen], stop[chosen]
 
     def _batch(self, starts: np.ndarray, stops: np.ndarray, length: int) -> Batch:
-        plays, windows = self._plays, _PLAYS // length
+        plays, windows = self._plays, self._targets // length
         index = starts[:, None] + np.arange(length)
         is_play = index < stops[:, None]
         index = np.where(is_play, index, starts[:, None])
