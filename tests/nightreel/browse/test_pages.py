@@ -216,7 +216,7 @@ def test_related_and_popular_videos_have_pages_that_keep_to_the_run(site: Site, 
         ("/popular?segment=taste%3D%5CN&run=1", "users with taste \\N"),
     ):
         status, page, _ = site.get(path)
-        assert status == 200 and f"popular among {said} in run" in unescape(page)
+        assert status == 200 and f"Popular among {said} in run" in unescape(page)
         assert len(rows(page, "popular")) == 5
     for path, code in (("/popular?segment=taste%3Dgreen", 404), ("/popular?run=77", 404)):
         status, page, _ = site.get(path)
