@@ -18,18 +18,25 @@ __all__ = ["drawn_users", "night_as_of", "read_plays"]
 
 
 def night_as_of(
-    plays: pl.DataFrame, as_of: datetime, sides: Sides, listable: pl.DataFrame, settings: SourceNeeds
+    plays: pl.DataFrame,
+    as_of: datetime,
+    sides: Sides,
+    listable: pl.DataFrame,
+    settings: SourceNeeds,
+    *,
+    user_id: np.ndarray,
 ) -> Night:
     """The sources as of the local midnight at or before an instant, the histories up to the instant.
 
     Args:
         plays: the whole log, as `read_plays` gives it.
         sides, listable: of the users and videos that are scored, as `Night.of` takes them.
+        user_id: int64, these users; the night knows the histories of nobody else.
     """
     past = Past.of(plays, as_of, settings.data)
     cutoff = last_cutoff(as_of, settings.data)
     fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings.data)
-    return Night.of(fitted, PlaysByUser(past), sides, listable, settings)
+    return Night.of(fitted, PlaysByUser(past, user_id), sides, listable, settings)
 
 
 def drawn_users(user_id: np.ndarray, most: int, seed: int) -> np.ndarray:

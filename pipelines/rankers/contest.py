@@ -92,12 +92,7 @@ def contest(
 
 def arena_of_matrix(data: TrainingData, settings: RankerNeeds) -> Arena | None:
     """The matrix's validation users; None if too few of them liked anything."""
-    pairs = pl.read_parquet(
-        settings.paths.table("fully_observed"), columns=[*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION]
-    ).unique(_PAIR, keep="first", maintain_order=True)
-    pairs = pairs.filter(
-        pl.Series(choose_settings(pairs[columns.USER_ID].to_numpy(), settings.evaluation, settings.seed))
-    )
+    pairs = _validation_pairs(settings)
     liked = _of_some_users(_liked(pairs, data, settings.data), settings.seed)
     if liked[columns.USER_ID].n_unique() < USERS_MIN:
         return None
@@ -111,6 +106,24 @@ def arena_of_matrix(data: TrainingData, settings: RankerNeeds) -> Arena | None:
         )
     )
     return Arena.of(as_of, listable, liked, pairs.select(_PAIR), closed=False)
+
+
+def _validation_pairs(settings: RankerNeeds) -> pl.DataFrame:
+    """The fully observed pairs of the validation users, each once, by its first row.
+
+    Of the others nothing is read: all of KuaiRec's pairs, each once, take a gigabyte on the way.
+    """
+    table = pl.scan_parquet(settings.paths.table("fully_observed"))
+    user_id = table.select(pl.col(columns.USER_ID).unique()).collect().to_series()
+    chosen = user_id.filter(
+        pl.Series(choose_settings(user_id.to_numpy(), settings.evaluation, settings.seed))
+    )
+    return (
+        table.select(*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION)
+        .filter(pl.col(columns.USER_ID).is_in(chosen.implode()))
+        .collect(engine="streaming")
+        .unique(_PAIR, keep="first", maintain_order=True)
+    )
 
 
 def arenas_of_days(data: TrainingData, settings: FitNeeds) -> list[tuple[str, Arena]]:

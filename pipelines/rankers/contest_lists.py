@@ -137,7 +137,7 @@ def next_day_lists(
         plays: the log.
     """
     used = without_sources(settings, ranker.left_out)
-    night = night_as_of(plays, arena.as_of, sides, arena.listable, used)
+    night = night_as_of(plays, arena.as_of, sides, arena.listable, used, user_id=arena.user_id)
     found = []
     as_of_us = unix_us(arena.as_of)
 

@@ -121,7 +121,7 @@ def night_rows(
     past = Past.of(plays, until, settings.data)
     nights = TRAINING_NIGHTS + (settings.evaluation.holdout_days if earlier_too else 0)
     kind, examples = examples_of_nights(past, plays, nights, users_max, settings)
-    index = PlaysByUser(past)
+    index = PlaysByUser(past, np.concatenate([np.zeros(0, np.int64), *(one.user_id for one in examples)]))
     of_all = max(1, sum(len(one.user_id) for one in examples))
     drawn = _Drawn(
         min(1.0, rows_max / (of_all * _CANDIDATES_USUAL)),

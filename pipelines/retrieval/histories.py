@@ -56,15 +56,25 @@ class Histories:
 class PlaysByUser:
     """The plays of a log by user and time, from which histories as of any instants are made."""
 
-    def __init__(self, past: Past) -> None:
-        """Index the plays; a history holds only those before the instant asked for."""
-        self._past = past
+    def __init__(self, past: Past, user_id: np.ndarray | None = None) -> None:
+        """Index the plays; a history holds only those before the instant asked for.
+
+        Args:
+            user_id: the users whose histories will be asked for; by default all. Of a tenth of KuaiRec's
+                users an index takes a tenth of the time and the memory.
+        """
         self.video_id = past.video_id
-        self._order, _ = positions_by(past.user, len(past.user_id))
-        user = past.user[self._order].astype(np.int64)
-        # One ascending key for user and time: a play's position in the log stands for its time.
-        self._stride = len(past) + 1
-        self._keys = user * self._stride + self._order
+        self._user_id, self._at_us = past.user_id, past.at_us
+        self._is_indexed = np.ones(len(past.user_id), dtype=bool)
+        if user_id is not None:
+            self._is_indexed = np.isin(past.user_id, user_id)
+        # Of each user the positions in the log ascend, as the log does in time.
+        if self._is_indexed.all():
+            self._order, self._starts = positions_by(past.user, len(past.user_id))
+        else:
+            plays = np.flatnonzero(self._is_indexed[past.user])
+            order, self._starts = positions_by(past.user[plays], len(past.user_id))
+            self._order = plays[order]
         self._video = past.video[self._order]
         self._liked = past.liked[self._order]
         self._amount = past.amount[self._order]
@@ -79,13 +89,18 @@ class PlaysByUser:
             user_id, instant_us: int64 [users].
             videos: int64 [videos of the past], the column of each video among `width` columns.
         """
-        past = self._past
-        code = np.searchsorted(past.user_id, user_id)
-        known = np.append(past.user_id, -1)[code] == user_id
-        before = np.searchsorted(past.at_us, instant_us, side="left")
-        start = np.searchsorted(self._keys, np.where(known, code, len(past.user_id)) * self._stride)
-        stop = np.searchsorted(self._keys, np.where(known, code * self._stride + before, -1))
-        stop = np.maximum(start, stop)
+        code = np.searchsorted(self._user_id, user_id)
+        known = np.append(self._user_id, -1)[code] == user_id
+        assert self._is_indexed[code[known]].all(), "the plays of a user were left out of the index"
+        before = np.searchsorted(self._at_us, instant_us, side="left")
+        own = [
+            slice(*self._starts[one : one + 2].tolist()) if is_known else slice(0, 0)
+            for one, is_known in zip(code.tolist(), known.tolist(), strict=True)
+        ]
+        start = np.array([rows.start for rows in own], dtype=np.int64)
+        ends = zip(own, before.tolist(), strict=True)
+        counts = [int(np.searchsorted(self._order[rows], end)) for rows, end in ends]
+        stop = start + np.array(counts, dtype=np.int64)
         lengths = stop - start
         row = np.repeat(np.arange(len(user_id)), lengths)
         play = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths - start, lengths)
@@ -107,7 +122,7 @@ class PlaysByUser:
         some = lengths > 0
         last = self._order[stop[some] - 1]
         since = np.full(len(user_id), np.nan)
-        since[some] = (instant_us[some] - past.at_us[last]) / DAY_US
+        since[some] = (instant_us[some] - self._at_us[last]) / DAY_US
         with np.errstate(invalid="ignore"):
             watched = amounts / np.where(some, lengths, np.nan)
         return Histories(
@@ -123,7 +138,7 @@ class PlaysByUser:
             instant_us,
             row,
             column,
-            past.at_us[self._order[play]],
+            self._at_us[self._order[play]],
             liked,
             amount,
         )

@@ -23,6 +23,7 @@ from pipelines.features.seen_pairs import SeenPairs
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
 from scoring.lists.candidates import About, Candidates, Cap, no_seen
+from scoring.lists.played_bits import add_played
 from scoring.lists.rules.of_night import rules_of_night
 from scoring.lists.rules.owner import OwnerRule
 from scoring.lists.rules.repeats import Repeats
@@ -115,7 +116,7 @@ def find_candidates(
         files = rest if since is None or plays is not None else _newer_files(settings.paths, since)
         batches = play_batches(settings.paths, plays, batch_rows, files)
         asked = (columns.USER_ID, columns.VIDEO_ID)
-        _add_played(found, _plays_before(batches, as_of, *asked, since=since), user_id, video_id)
+        add_played(found, _plays_before(batches, as_of, *asked, since=since), user_id, video_id)
         return found
 
     days = settings.lists.exclude.seen_days
@@ -135,23 +136,6 @@ def find_candidates(
         exclusions.repeats,
         played,
     )
-
-
-def _add_played(
-    found: np.ndarray, plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_id: np.ndarray
-) -> None:
-    """Set the bit of each of these users and videos that is among the plays.
-
-    Args:
-        found: uint8 [users, videos / 8], changed in place.
-    """
-    for user, video in plays:
-        position = np.searchsorted(video_id, video)
-        row = np.searchsorted(user_id, user)
-        listable = (np.append(video_id, -1)[position] == video) & (np.append(user_id, -1)[row] == user)
-        position, row = position[listable], row[listable]
-        # unpackbits has the first video in the highest bit.
-        np.bitwise_or.at(found, (row, position >> 3), (128 >> (position & 7)).astype(np.uint8))
 
 
 def _caps(settings: ListSettings, videos: pl.DataFrame) -> tuple[Cap, ...]:
@@ -235,7 +219,7 @@ def _newer_files(paths: Paths, instant: datetime) -> list[Path]:
 def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
     found: np.ndarray = np.zeros(0, dtype=np.int64)
     for batch in batches:
-        found = np.union1d(found, batch)
+        found = np.union1d(found, pl.Series(batch).unique().to_numpy())
     return found
 
 

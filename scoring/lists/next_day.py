@@ -93,7 +93,7 @@ def night_of(
     }
     uploaded_us = unknown if about is None else about.uploaded_us
     listable = pl.DataFrame({columns.VIDEO_ID: candidates.video_id, **of_videos, "uploaded_us": uploaded_us})
-    return night_as_of(plays, as_of, sides, listable, settings)
+    return night_as_of(plays, as_of, sides, listable, settings, user_id=candidates.user_id)
 
 
 @dataclass(frozen=True)

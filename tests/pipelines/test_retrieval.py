@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
+from scipy.sparse import issparse
 
 from nightreel.core import columns
 from nightreel.core.settings import RETRIEVAL_SOURCES
@@ -228,6 +229,27 @@ def test_a_history_is_what_came_strictly_before_the_instant(seed, hours):
         liked = own.filter(pl.col(columns.WATCH_RATIO) > 1)[columns.VIDEO_ID].unique().sort().to_list()
         assert past.video_id[np.flatnonzero(found.liked[row].toarray()[0])].tolist() == liked
         assert np.isnan(found.since_days[row]) == own.is_empty()
+
+
+def test_an_index_of_some_users_has_their_histories_and_refuses_to_say_that_others_had_none(settings):
+    plays = make_log(3, users=6, videos=12, plays=80).interactions
+    past = Past.of(plays, plays[columns.EVENT_TIMESTAMP][-1] + timedelta(days=1), settings.data)
+    width = len(past.video_id)
+    some = past.user_id[1::2]
+    instants = np.full(len(some), round(plays[columns.EVENT_TIMESTAMP][60].timestamp() * 1_000_000))
+    one, whole = (
+        index.histories(some, instants, np.arange(width), width)
+        for index in (PlaysByUser(past, some), PlaysByUser(past))
+    )
+    assert whole.plays.all()
+    for name, expected in vars(whole).items():
+        found = getattr(one, name)
+        both = (found.toarray(), expected.toarray()) if issparse(expected) else (found, expected)
+        np.testing.assert_array_equal(*both)
+    with pytest.raises(AssertionError, match="left out"):
+        PlaysByUser(past, some).histories(
+            past.user_id, instants[[0] * len(past.user_id)], np.arange(width), width
+        )
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 9), max_size=40), st.booleans())
