@@ -47,7 +47,13 @@ from pipelines.metrics import (
 )
 from pipelines.rankers.binning import Binning, Matrix, Part
 from pipelines.rankers.blend import Blend, log_odds, logarithm
-from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, validation_rows
+from pipelines.rankers.boosting import (
+    common_parameters,
+    fitted_rows,
+    grow_rankers,
+    number_of_parts,
+    validation_rows,
+)
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.matrix import FeatureMatrix
@@ -140,7 +146,7 @@ class Ablations:
         self.settings = settings
         self.data = TrainingData.join(open_store(), settings)
         self.reported = Reported.of(kuairec_pairs(settings), self.data, settings)
-        self._fitted = range(self.data.slices.fit.start, self.data.slices.fit.stop)
+        self._fitted = fitted_rows(self.data.slices)
         self._parameters = common_parameters(settings, len(self._fitted))
         self._parts, self._stop = self._binned(self.data.matrix)
         self._lists = PastLists.of(self.data, open_store(), settings)

@@ -1,9 +1,11 @@
 """Fits classifier and regressor with LightGBM, deterministically, on one binned part of the plays at a time.
 
 A large log is dealt into parts of TREE_ROWS plays, every n-th play to the same part. Some trees are fitted
-on the first part, the next ones, on top of what these predict, on the second, and so on: every play is learnt
-from, no more than two parts are in memory, and a tree costs what its part costs. Bagging of the whole log to
-the same number of rows costs four times as much a tree on KuaiRec: each tree has to be applied to all plays.
+on the first part, the next ones, on top of what these predict, on the second, and so on: no more than two
+parts are in memory, and a tree costs what its part costs. Bagging of the whole log to the same number of rows
+costs four times as much a tree on KuaiRec: each tree has to be applied to all plays. Of a log of more than
+PLAYS_MAX plays every second one is learnt from, or every third and so on: the others change nothing that is
+measured.
 
 What else was tried, for speed and for quality: docs/decisions/boosting.md.
 The other defaults come from a study (docs/tuning.md). A model that is best after a few of its trees has
@@ -28,8 +30,8 @@ from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.slices import Slices
 
 _STOP_ROWS = 200_000
-# Most plays that one tree is fitted on: two such parts stay below a gigabyte (docs/decisions/boosting.md).
-TREE_ROWS = 1_000_000
+# Most plays that one tree is fitted on, and most that are learnt from at all: docs/decisions/boosting.md.
+TREE_ROWS, PLAYS_MAX = 500_000, 6_000_000
 _MODELS = 2  # that grow at a time
 # Weight, in plays, that pulls what a category says to the mean of all, found by `nightreel tune`.
 _CATEGORY_PLAYS = 2_870.0
@@ -96,7 +98,7 @@ def fit_rankers(
         targets: those of all rows.
         video_id: int64 [rows].
     """
-    rows = range(slices.fit.start, slices.fit.stop)
+    rows = fitted_rows(slices)
     parameters = common_parameters(settings, len(rows))
     binning = Binning(matrix, rows, video_id, encoding, parameters)
     parts = number_of_parts(settings.ranker, len(rows))
@@ -111,6 +113,12 @@ def fit_rankers(
         settings=settings.ranker,
         threads=settings.threads,
     )
+
+
+def fitted_rows(slices: Slices) -> range:
+    """The plays that are learnt from: slices.fit, thinned evenly where it is very long."""
+    rows = range(slices.fit.start, slices.fit.stop)
+    return rows[:: max(1, -(-len(rows) // PLAYS_MAX))]
 
 
 def validation_rows(slices: Slices) -> range:

@@ -28,7 +28,13 @@ from nightreel.core.storage import Folder
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import Binning
-from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, validation_rows
+from pipelines.rankers.boosting import (
+    common_parameters,
+    fitted_rows,
+    grow_rankers,
+    number_of_parts,
+    validation_rows,
+)
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Slices
@@ -98,7 +104,7 @@ def _work(config: dict[str, Any]) -> None:
     """What each worker does: bin its share of the rows, and grow the same trees as all others."""
     job: _Job = ray.get(config["job"][0])
     settings, slices = job.settings, job.slices
-    fitted = range(slices.fit.start, slices.fit.stop)
+    fitted = fitted_rows(slices)
     parameters = common_parameters(settings, len(fitted))
     binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
     parts = number_of_parts(settings.ranker, len(fitted))
@@ -126,8 +132,8 @@ def _work(config: dict[str, Any]) -> None:
 
 def dealt(fitted: range, parts: int, worker: int, workers: int) -> np.ndarray:
     """The rows of one of so many workers, ascending: an even share of each part, of all its days."""
-    rows = np.arange(fitted.start, fitted.stop)
-    found: np.ndarray = rows[(rows - fitted.start) // parts % workers == worker]
+    rows = np.asarray(fitted)
+    found: np.ndarray = rows[np.arange(len(rows)) // parts % workers == worker]
     return found
 
 

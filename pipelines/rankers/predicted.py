@@ -1,14 +1,17 @@
 """Each stage's scores of rows of a feature matrix, a block at a time."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from nightreel.core import columns
 from pipelines.model_rows.ordering import received
 from pipelines.rankers.binning import Matrix
 from pipelines.rankers.filtering import hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.row_forest import RowForest
 
 _BLOCK_ROWS = 65_536
 # Features that enter the order directly.
@@ -35,14 +38,19 @@ class Predicted:
     def of(cls, ranker: HybridRanker, matrix: Matrix, rows: np.ndarray) -> "Predicted":
         """Score these rows of a matrix with the ranker's features."""
         classified, regressed = (np.empty(len(rows)) for _ in range(2))
+        classifier, regressor = RowForest.of(ranker.classifier), RowForest.of(ranker.regressor)
         own = {name: np.full(len(rows), np.nan) for name in _OF_PAIRS if name in ranker.feature_names}
-        for start in range(0, len(rows), _BLOCK_ROWS):
+
+        def predict(start: int) -> None:
             part = slice(start, start + _BLOCK_ROWS)
             block = matrix[rows[part]]
-            classified[part] = ranker.classify(block)
-            regressed[part] = ranker.regress(block)
+            classified[part] = expit(classifier.raw(block))
+            regressed[part] = regressor.raw(block)
             for name, values in own.items():
                 values[part] = block[:, ranker.feature_names.index(name)]
+
+        with ThreadPoolExecutor(ranker.threads or None) as pool:
+            list(pool.map(predict, range(0, len(rows), _BLOCK_ROWS)))
         als_score, liked_share, views = (own.get(name, np.full(len(rows), np.nan)) for name in _OF_PAIRS)
         return cls(classified, regressed, ranker.ordering(regressed, als_score), received(liked_share, views))
 

@@ -1,4 +1,4 @@
-"""A boosted model over rows of numbers, evaluated node by node for many rows at a time.
+"""A boosted model over rows of features, evaluated node by node for many rows at a time.
 
 LightGBM walks each row through each tree, whose branches a processor cannot predict. Here each node is
 evaluated for a block of rows at once and gives a mask of the leaves that remain possible; the one leaf that
@@ -22,6 +22,8 @@ class RowForest:
         starts: int64 [trees + 1], where each tree's nodes begin.
         features: int64, the feature that each node reads.
         thresholds: float32, the largest number that goes left.
+        sets: int64, the row in `categories` of the codes that go left; below 0 for a number.
+        categories: bool [sets, codes + 1], the last column False.
         unknown_left: bool, whether NaN goes left.
         left, right: uint32 or uint64, masks of the leaves that remain possible on each side.
         values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
@@ -30,6 +32,8 @@ class RowForest:
     starts: np.ndarray
     features: np.ndarray
     thresholds: np.ndarray
+    sets: np.ndarray
+    categories: np.ndarray
     unknown_left: np.ndarray
     left: np.ndarray
     right: np.ndarray
@@ -37,20 +41,26 @@ class RowForest:
 
     @classmethod
     def of(cls, booster: lgb.Booster) -> "RowForest":
-        """Read a model without categorical features.
+        """Read a model.
 
         Raises:
             InputError: for a model that `read_trees` refuses.
         """
         trees = read_trees(booster)
         nodes = [node for tree in trees for node in tree.splits]
-        assert all(node.categories is None for node in nodes), "the features of past nights are numbers"
+        sets = [node.categories for node in nodes if node.categories is not None]
+        categories = np.zeros((len(sets), max(map(len, sets), default=1)), dtype=bool)
+        for row, codes in zip(categories, sets, strict=True):
+            row[: len(codes)] = codes
+        is_number = np.array([node.categories is None for node in nodes], dtype=bool)
         narrow = all(len(tree.leaf_values) <= 32 for tree in trees)
         masks = np.uint32 if narrow else np.uint64
         return cls(
             np.append(0, np.cumsum([len(tree.splits) for tree in trees], dtype=np.int64)),
             np.array([node.feature for node in nodes], dtype=np.int64),
             _not_above(np.array([node.threshold for node in nodes], dtype=np.float64)),
+            np.where(is_number, -1, np.cumsum(~is_number) - 1),
+            categories,
             np.array([node.unknown_left for node in nodes], dtype=bool),
             np.array([node.left for node in nodes], dtype=masks),
             np.array([node.right for node in nodes], dtype=masks),
@@ -72,6 +82,8 @@ class RowForest:
             self.starts,
             self.features,
             self.thresholds,
+            self.sets,
+            self.categories,
             self.unknown_left,
             self.left,
             self.right,

@@ -9,6 +9,7 @@ from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
+from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import Paths, Settings
 from nightreel.core.settings.needs import RankerNeeds
 from nightreel.core.steps import Facts, Step, StepResult
@@ -115,6 +116,7 @@ def _matrix(paths: Paths) -> list[Path]:
 def fit_shown(data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> HybridRanker:
     """Fit the rankers of objective `shown`, and their order and shrinkage on past lists."""
     ranker = _fit(data, settings)
+    give_back_memory()  # the bins of two parts
     past = PastLists.of(data, store, settings)
     matrix = lists_of_matrix(data, store, settings) if is_fully_observed(settings.paths) else None
     return with_fitted_shrinkage(with_fitted_order(ranker, past), matrix or past)

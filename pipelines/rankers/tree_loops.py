@@ -113,6 +113,8 @@ def add_rows(
     starts: np.ndarray,
     features: np.ndarray,
     thresholds: np.ndarray,
+    sets: np.ndarray,
+    categories: np.ndarray,
     unknown_left: np.ndarray,
     left: np.ndarray,
     right: np.ndarray,
@@ -140,7 +142,14 @@ def add_rows(
             for node in range(starts[tree], starts[tree + 1]):
                 column, threshold = tile[features[node]], thresholds[node]
                 if_left, if_right = left[node], right[node]
-                if unknown_left[node]:
+                if sets[node] >= 0:
+                    goes_left = categories[sets[node]]
+                    beyond = len(goes_left) - 1
+                    for row in range(count):
+                        value = column[row]
+                        code = int(value) if value >= 0 and value < beyond else beyond
+                        opened[row] &= if_left if goes_left[code] else if_right
+                elif unknown_left[node]:
                     for row in range(_TILE_ROWS):
                         opened[row] &= if_right if column[row] > threshold else if_left
                 else:

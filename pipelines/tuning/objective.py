@@ -23,6 +23,7 @@ from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.binning import Binning, Part
 from pipelines.rankers.boosting import (
     common_parameters,
+    fitted_rows,
     grow_rankers,
     number_of_parts,
     validation_rows,
@@ -81,7 +82,7 @@ class Objective:
         """
         store = open_store()
         data = TrainingData.join(store, settings)
-        fitted = range(data.slices.fit.start, data.slices.fit.stop)
+        fitted = fitted_rows(data.slices)
         binning = Binning(
             data.matrix, fitted, data.video_id, data.encoding, common_parameters(settings, len(fitted))
         )
@@ -129,7 +130,7 @@ class Objective:
             stop=self.stop,
             targets=self.data.targets,
             fit=self.data.slices.fit,
-            parameters=common_parameters(settings, self.data.slices.fit.stop - self.data.slices.fit.start),
+            parameters=common_parameters(settings, len(fitted_rows(self.data.slices))),
             encoding=self.data.encoding,
             settings=settings.ranker,
             threads=settings.threads,

@@ -10,7 +10,7 @@ from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.rankers import FeatureEncoding, boosting
 from pipelines.rankers.binning import Binning, Part
-from pipelines.rankers.boosting import common_parameters, number_of_parts, validation_rows
+from pipelines.rankers.boosting import common_parameters, fitted_rows, number_of_parts, validation_rows
 from pipelines.rankers.slices import Slices
 
 ROWS = 3_000
@@ -42,6 +42,20 @@ def test_every_row_is_in_one_part(binning: Binning) -> None:
     assert len(parts) == 7
     assert sorted(np.concatenate([part.rows for part in parts])) == list(FITTED)
     assert {part.data.num_data() for part in parts} <= {357, 358}
+
+
+def test_of_a_very_long_log_every_nth_play_is_in_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boosting, "PLAYS_MAX", 1_000)
+    slices = Slices(slice(100, 2_600), slice(2_600, 2_800), slice(2_800, ROWS))
+    rows = fitted_rows(slices)
+    assert rows == FITTED[::3]
+    parts = list(
+        Binning(MATRIX, rows, VIDEO, ENCODING, common_parameters(SETTINGS, len(rows))).parts(rows, 4)
+    )
+    assert sorted(np.concatenate([part.rows for part in parts])) == list(rows)
+    assert {part.data.num_data() for part in parts} <= {208, 209}
+    monkeypatch.setattr(boosting, "PLAYS_MAX", 2_500)
+    assert fitted_rows(slices) == FITTED
 
 
 def test_plays_of_a_video_stand_together_in_order_of_time(binning: Binning) -> None:

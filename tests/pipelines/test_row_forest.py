@@ -26,6 +26,23 @@ def test_every_row_scores_as_in_lightgbm_to_the_last_bit(leaves: int, unknown: f
     assert len(RowForest.of(model).raw(asked[:0])) == 0
 
 
+def test_categories_score_as_in_lightgbm_to_the_last_bit() -> None:
+    random = np.random.default_rng(6)
+    rows = random.normal(size=(4_000, 3)).astype(np.float32)
+    rows[:, 1] = random.integers(0, 40, len(rows))
+    rows[:, 2] = random.integers(0, 300, len(rows))
+    rows[::9, 1:] = np.nan
+    target = rows[:, 0] + np.nan_to_num(rows[:, 1] % 5) + np.nan_to_num(rows[:, 2] % 7)
+    parameters = {"objective": "regression", "min_data_per_group": 5, "cat_smooth": 1.0, "num_threads": 1}
+    data = lgb.Dataset(rows, target, categorical_feature=[1, 2])
+    model = lgb.train({**parameters, "verbose": -1}, data, 20)
+    assert "num_cat=0" not in model.model_to_string().split("Tree=1")[0]
+    asked = rows.copy()
+    # Codes that no play had, a negative one among them, which counts as unknown.
+    asked[:500, 1:] = random.integers(-1, 400, (500, 2))
+    np.testing.assert_array_equal(RowForest.of(model).raw(asked), model.predict(asked, raw_score=True))
+
+
 def _at_borders(model: lgb.Booster, random: np.random.Generator, features: int) -> np.ndarray:
     splits = model.trees_to_dataframe().dropna(subset="split_feature")
     borders = splits["threshold"].to_numpy(np.float64).clip(-1e30, 1e30).astype(np.float32)
