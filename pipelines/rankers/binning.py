@@ -27,20 +27,22 @@ class Matrix(Protocol):
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Part:
     """Some rows of a matrix, binned.
 
     Attributes:
         rows: their numbers in the matrix, in the order in which they are binned.
+        features: float32 [rows, features]; None where they are not kept, or not needed any more.
     """
 
     rows: np.ndarray
     data: lgb.Dataset
+    features: np.ndarray | None = None
 
     def copy(self) -> "Part":
         """The same rows for another model: a data set has one target. Its bins are copied in no time."""
-        return Part(self.rows, self.data.subset(range(len(self.rows))).construct())
+        return Part(self.rows, self.data.subset(range(len(self.rows))).construct(), self.features)
 
 
 class Binning:
@@ -53,13 +55,17 @@ class Binning:
         video_id: np.ndarray,
         encoding: FeatureEncoding,
         parameters: dict[str, Any],
+        *,
+        keeps_features: bool = False,
     ) -> None:
         """Find the bins.
 
         Args:
             video_id: int64, of every row of the matrix.
             parameters: LightGBM's, with a seed.
+            keeps_features: whether a part has its features beside its bins, which are a quarter as large.
         """
+        self._keeps_features = keeps_features
         self._matrix = matrix
         self._fitted = fitted
         self._video_id = video_id
@@ -78,7 +84,8 @@ class Binning:
         order = order[np.argsort(self._video_id[order], kind="stable")]
         block = np.asfortranarray(self._matrix[order])
         table = pa.table([pa.array(column) for column in block.T], names=self._named["feature_name"])
-        return Part(order, lgb.Dataset(table, reference=self._bins, **self._named).construct())
+        data = lgb.Dataset(table, reference=self._bins, **self._named).construct()
+        return Part(order, data, block if self._keeps_features else None)
 
     def parts(self, rows: range | np.ndarray, parts: int) -> Iterator[Part]:
         """Split ascending rows that are fitted on into parts; while one is in use, the next is binned.

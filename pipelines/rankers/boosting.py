@@ -26,7 +26,9 @@ from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import SAMPLE_ROWS, Binning, Matrix, Part
 from pipelines.rankers.classes import classifier_target
+from pipelines.rankers.continuing import continued
 from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.row_forest import RowForest
 from pipelines.rankers.slices import Slices
 
 _STOP_ROWS = 200_000
@@ -50,21 +52,39 @@ class _Growing:
         self._stop = stop.copy().data
         self._stop.set_label(self._target[stop.rows])
         self._patience_trees = patience_trees
+        self._stop_features = stop.features
         self._booster: lgb.Booster | None = None
+        # How often it has drawn features since it was made, which it does for its data and for each tree.
+        self._drawn = 0
         # LightGBM looks at the last part while it turns to the next, so that must not be freed before.
         self._part: Part | None = None
         self._best = np.inf
         self._best_trees = 0
 
-    def grow(self, part: Part, trees: int, advance: Advance) -> None:
-        """Fit more trees on a part, on top of what the trees so far predict of it."""
+    def turn_to(self, part: Part) -> None:
+        """Be ready to grow on a part, on top of what the trees so far predict of it."""
         part.data.set_label(self._target[part.rows])
         if self._booster is None:
             self._booster = lgb.Booster(self._parameters, part.data)
             self._booster.add_valid(self._stop, "stop")
+        elif part.features is not None and self._stop_features is not None:
+            known = RowForest.of(self._booster)
+            part.data.set_init_score(known.raw(part.features))
+            self._stop.set_init_score(known.raw(self._stop_features))
+            self._booster = continued(
+                self._booster, self._parameters, part.data, self._stop, drawn=self._drawn
+            )
+        else:
+            return
+        self._drawn = 1
+
+    def grow(self, part: Part, trees: int, advance: Advance) -> None:
+        """Fit more trees on a part that it has turned to."""
+        assert self._booster is not None
         for _ in range(trees):
-            # A part that is new to the model is first scored by the trees that there are.
+            # A part that is new to LightGBM's model is first scored by the trees that there are.
             self._booster.update(train_set=part.data)
+            self._drawn += 1
             self._part = part
             advance()
             ((_, _, loss, _),) = self._booster.eval_valid()
@@ -100,7 +120,7 @@ def fit_rankers(
     """
     rows = fitted_rows(slices)
     parameters = common_parameters(settings, len(rows))
-    binning = Binning(matrix, rows, video_id, encoding, parameters)
+    binning = Binning(matrix, rows, video_id, encoding, parameters, keeps_features=True)
     parts = number_of_parts(settings.ranker, len(rows))
     return grow_rankers(
         binning.parts(rows, parts),
@@ -177,9 +197,13 @@ def grow_rankers(
             if network or threads == 1:
                 # Connections to other workers belong to the thread that made them.
                 for model in growing:
+                    model.turn_to(part)
                     model.grow(part, of_part, advance)
             else:
                 copies = [part, *(part.copy() for _ in growing[1:])]
+                list(pool.map(_Growing.turn_to, growing, copies))
+                for copy in copies:
+                    copy.features = None  # four times as much memory as the bins
                 grown = [
                     pool.submit(model.grow, copy, of_part, advance)
                     for model, copy in zip(growing, copies, strict=True)

@@ -13,6 +13,8 @@ import numpy as np
 from pipelines.rankers.forest import LEAVES_MAX, read_trees
 from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_rows
 
+_BLOCK_ROWS = 65_536  # that are copied at a time, where they do not lie row after row
+
 
 @dataclass(frozen=True)
 class RowForest:
@@ -77,8 +79,14 @@ class RowForest:
             float64 [rows].
         """
         total = np.zeros(len(rows))
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            self._add(np.ascontiguousarray(rows[part], dtype=np.float32), total[part])
+        return total
+
+    def _add(self, rows: np.ndarray, total: np.ndarray) -> None:
         add_rows(
-            np.ascontiguousarray(rows, dtype=np.float32),
+            rows,
             self.starts,
             self.features,
             self.thresholds,
@@ -90,7 +98,6 @@ class RowForest:
             self.values,
             total,
         )
-        return total
 
 
 def _not_above(thresholds: np.ndarray) -> np.ndarray:

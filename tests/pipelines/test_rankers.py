@@ -14,6 +14,7 @@ from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.model_rows.ordering import received
 from pipelines.rankers import FeatureEncoding, HybridRanker, boosting, hybrid_order, hybrid_scores
+from pipelines.rankers.binning import Binning
 from pipelines.rankers.boosting import fit_rankers
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.slices import Slices
@@ -241,6 +242,20 @@ def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, setting
 def test_parts_repeat_to_the_last_bit(settings: Settings) -> None:
     one, two = (_fit(_wanted(RATIO), settings) for _ in range(2))
     assert _texts(one) == _texts(two)
+
+
+@pytest.mark.usefixtures("in_four_parts")
+@pytest.mark.parametrize("share", [0.1, 0.471, 0.99, 1.0])
+def test_parts_give_the_trees_of_lightgbms_own_way(
+    settings: Settings, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which scores a part that is new to the model itself, and goes on drawing features."""
+    own = settings.changed({"ranker.lightgbm.feature_fraction": share})
+    ours = _texts(_fit(_wanted(RATIO), own))
+    part = Binning.part
+    monkeypatch.setattr(Binning, "part", lambda own, rows: replace(part(own, rows), features=None))
+    theirs = _texts(_fit(_wanted(RATIO), own))
+    assert [_trees(text) for text in ours] == [_trees(text) for text in theirs]
 
 
 @pytest.mark.usefixtures("in_four_parts")
