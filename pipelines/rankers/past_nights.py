@@ -215,6 +215,7 @@ def _night_of(
     listable = known_videos(settings.paths, settings.data, one.cutoff)
     users, videos = np.unique(one.user_id), listable[columns.VIDEO_ID].to_numpy()
     sides = sides_as_of(store, encoding, users, videos, as_of=one.cutoff, zone=settings.data.zone)
+    give_back_memory()  # what Feast's sources were read into; the fits need some hundred megabytes
     return Night.of(Past.of(plays, one.cutoff, settings.data), index, sides, listable, settings)
 
 
