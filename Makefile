@@ -51,7 +51,7 @@ demo: $(VENV)/.installed  ## Synthetic data, features, training, lists: all of i
 	$(BIN)/nightreel demo --home $(DEMO)
 
 test: $(VENV)/.installed-dev  ## Lint, types, import contract and all tests that are not slow
-	$(MAKE) --jobs=3 --output-sync=target check tests
+	$(MAKE) --jobs=3 check tests
 
 # Where no bytecode may be written, each process that a test starts compiles our modules.
 tests tests-nightreel tests-feast-asof test-slow durations: export PYTHONDONTWRITEBYTECODE =

@@ -2,7 +2,8 @@
 
 GroupLens allows research and no redistribution, so fetch the wheel yourself:
 `pip download recbole==1.2.1 --no-deps`. A rating is a play of a third of its stars, so that watch_ratio > 1
-says four or five; small_matrix is the last fifth of each user's ratings.
+says four or five; small_matrix is the last fifth of each user's ratings. Daily counts are of the others alone,
+so that nobody is judged by what they were given.
 """
 
 import io
@@ -51,7 +52,7 @@ def write_movielens(wheel: Path, folder: Path) -> None:
         "big_matrix": plays[~held_out],
         "small_matrix": plays[held_out],
         "user_features": _people(people),
-        "item_daily_features": _days(ratings, films.set_index("item_id").release_year),
+        "item_daily_features": _days(ratings[~held_out], films.set_index("item_id").release_year),
         "item_categories": pd.DataFrame(
             {"video_id": films.item_id, "feat": [str([code[name] for name in some]) for some in genres]}
         ),
