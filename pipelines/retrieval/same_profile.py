@@ -1,8 +1,7 @@
 """Videos that users with the same attributes play: those of the user file, such as `onehot_feat0`.
 
 A ridge regression from attributes to the plays of users, which fade with their age. Of a user with few plays
-it knows more than sources that go by plays, and it suggests nothing to the others, whose lists it made worse:
-docs/decisions/candidate-sources.md has what it adds.
+it knows more than sources that go by plays; docs/decisions/candidate-sources.md has what it adds.
 """
 
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
 _HALF_LIFE_DAYS = 2.0
 _REGULARIZATION = 200.0  # in users
 _USERS_MIN = 50  # of a value: fewer say nothing of what the others will play
-_HISTORY_MAX = 10  # plays of a user who is suggested something
 _VALUES_MAX = 1_000  # the most frequent; of an id, each user has another
 _USERS, _VALUES, _WEIGHTS = "users", "values", "weights"
 
@@ -105,10 +103,9 @@ class _FittedProfiles:
     weights: np.ndarray
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """The sum of the weights of a user's attributes, of an unknown user everyone's; 0 with many plays."""
+        """The sum of the weights of the user's attributes; of an unknown user everyone's alone."""
         rows = _of_users(self.user_id, self.values, histories.user_id)
         found: np.ndarray = _given(rows, len(self.weights) - 1) @ self.weights
-        found[histories.plays > _HISTORY_MAX] = 0.0
         return found
 
     def knows(self, user_id: np.ndarray) -> np.ndarray:

@@ -98,16 +98,6 @@ def test_a_user_without_plays_is_known_by_attributes(settings):
     assert unknown[SHARED] == unknown.max()
 
 
-def test_a_user_with_more_than_ten_plays_is_given_nothing(settings):
-    _write_profiles(settings, lambda user: user % 2)
-    again = [_plays(range(2), CUTOFF - timedelta(hours=hours)) for hours in range(3, 7)]
-    ten = _scores(pl.concat([_plays(), *again]), settings)
-    assert ten.any(axis=1).all()
-    eleven = _scores(pl.concat([_plays(), *again, _plays(range(1)).head(1)]), settings)
-    assert not eleven[0].any()
-    assert eleven[1:].any(axis=1).all()
-
-
 def test_plays_from_the_cutoff_on_change_nothing(settings):
     """As do users who play for the first time then."""
     _write_profiles(settings, lambda user: user % 2, users=2 * USERS)
