@@ -2,8 +2,8 @@
 
 GroupLens allows research and no redistribution, so fetch the wheel yourself:
 `pip download recbole==1.2.1 --no-deps`. A rating is a play of a third of its stars, so that watch_ratio > 1
-says four or five; small_matrix is the last fifth of each user's ratings. Daily counts are of the others alone,
-so that nobody is judged by what they were given.
+says four or five; small_matrix is the last fifth of each user's ratings. Daily counts are of
+the others alone, so that nobody is judged by what they were given.
 """
 
 import io
