@@ -1,8 +1,8 @@
-"""Plays and liked plays of users by category and day, kept: another night reads only the days that differ.
+"""Kept counts of plays and liked plays by user, category and day: a night reads only the days that changed.
 
-What a day's plays count for depends on the plays and on the category of each video, as it is known and from
-which day on. So the digest of each day's plays is kept, and the day's videos with what was known of them. A
-day is read again if either differs.
+A day's counts depend on its plays, on the category of each video, and on the day when it became known. So the
+digest of each day's plays is kept, and the day's videos with their categories. A day is read again if either
+differs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,16 +28,15 @@ _READ = (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.PLAY_DU
 
 @dataclass(frozen=True)
 class CategoryCounts:
-    """What each user has played and liked of each category.
+    """Each user's plays and liked plays by category.
 
     Attributes:
-        rows: user_id, CATEGORY, VISIBLE (the day from which on they count), PLAYS, LIKED, and the day of the
-            plays (as the first on which they may be seen).
-        videos: of each such day its videos: video_id, VISIBLE (that day), CATEGORY and KNOWN_FROM, both null
-            where no category is known.
+        rows: user_id, CATEGORY, VISIBLE (the first day on which they count), PLAYS, LIKED, and the day after
+            the plays' own, on which they may first be seen.
+        videos: the videos of each such day: video_id, VISIBLE (that day), CATEGORY and KNOWN_FROM, both null
+            if no category is known.
         digests: of the plays of each local day.
-        same_before: the first VISIBLE from which on rows may differ from those that were kept; None if none
-            were kept.
+        same_before: rows with an earlier VISIBLE are those that were kept; None if none were kept.
     """
 
     rows: pl.DataFrame
@@ -47,16 +46,14 @@ class CategoryCounts:
 
     @classmethod
     def of(cls, settings: FeatureNeeds, folder: Path, decisive: str, *, force: bool) -> "CategoryCounts":
-        """The counts of all days: those that are kept in the folder, and the others anew.
+        """The counts of all days: kept ones from the folder, the others from the plays.
 
         Args:
             decisive: a digest of what decides the counts besides the plays and their videos' categories.
         """
         changes = group_changes(columns.CATEGORY_LEVELS[0], CATEGORY, settings)
-        files, digests = (
-            files_by_day(settings.paths.interactions),
-            digests_of_days(settings.paths.interactions),
-        )
+        interactions = settings.paths.interactions
+        files, digests = files_by_day(interactions), digests_of_days(interactions)
         of_rows, of_videos = kept = [folder / name for name in _NAMES]
         known = {} if force else recorded_days(folder, decisive, kept)
         rows, videos, differs = [], [], []
@@ -112,7 +109,7 @@ def _of_day(
 
 
 def _counted_from(videos: pl.DataFrame) -> Iterable[date]:
-    """From which days on plays of these videos on these days count."""
+    """The first days on which plays of these videos on these days count."""
     found: list[date] = (
         videos.drop_nulls().select(pl.max_horizontal(VISIBLE, KNOWN_FROM)).to_series().to_list()
     )

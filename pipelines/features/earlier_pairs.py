@@ -1,7 +1,7 @@
-"""The pairs as they stood some weeks ago: what a night with late plays begins with instead of the whole log.
+"""The pairs of all days up to some weeks ago, from which a night with late plays starts.
 
-Which play of a pair was the first depends on the days before, so days are summed again from a late play's day
-on. The pairs of all days say nothing of an earlier day; these do, unless the late play is older still.
+Which play of a pair was the first depends on the days before, so days are summed again from the day of the
+oldest late play. The pairs of all days cannot be used for that; these can, unless that play is older still.
 """
 
 import json

@@ -93,7 +93,7 @@ def _frames(
             yield own.conformed(_lists(part, usual, settings.data.zone))
         return
     new = counts.filter(pl.col(VISIBLE) >= same_before)
-    # What these users had before stands as if it were of the day before.
+    # Earlier counts of these users, as if all were of the day before.
     before = (
         counts.filter(pl.col(VISIBLE) < same_before)
         .group_by(columns.USER_ID, CATEGORY)

@@ -1,6 +1,6 @@
-"""The trees of a `PairForest` in blocks: how users with all videos are scored fastest.
+"""The trees of a `PairForest` in blocks, for scoring users with all videos.
 
-What a tree adds for a user stands in the user's table at the sum of three offsets: by the video, by the
+What a tree adds for a user is in the user's table at the sum of three offsets: by the video, by the
 interval of als_score, and by the video's group, on whose value for the user the other feature depends. The
 offsets of four trees are added at once. This is for pairs that have one feature beside als_score.
 """

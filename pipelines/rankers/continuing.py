@@ -1,8 +1,8 @@
-"""Lets a LightGBM model grow on new plays, of which it knows already what its trees say.
+"""Continues a LightGBM model on new plays whose scores by its trees are already known.
 
 LightGBM's own way, another training set for the same model, applies every tree to every new play node by
 node: a quarter of the time of a fit of KuaiRec's size. Here a new model is merged with the trees so far, and
-begins with what the compiled trees say of the new plays. It draws the features of its trees where the model
+starts from the scores of the compiled trees. It draws the features of its trees where the model
 before it left off, so that all trees are those of LightGBM's own way, to the last bit (a test).
 """
 

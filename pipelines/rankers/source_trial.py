@@ -1,8 +1,8 @@
 """Whether past nights are ranked better with the candidate sources on trial than without them.
 
-A source names candidates and gives the rankers two more features; where it tells little that the other
-sources do not, its features are noise. So rankers are fitted with and without it on the same users, and list
-for the validation users, whom neither has seen. Measured in docs/decisions/sequence.md.
+A source names candidates and gives the rankers two more features, which are noise if it adds little to the
+other sources. So rankers are fitted with and without it on the same users, and their lists are compared for
+the validation users, whom neither has seen. Measured in docs/decisions/sequence.md.
 """
 
 from dataclasses import dataclass, replace

@@ -19,9 +19,8 @@ from nightreel.core.settings import DataSettings, RetrievalSettings
 from nightreel.core.settings.needs import RankerNeeds, SourceNeeds
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.profiles import Profiles
 from pipelines.retrieval.registry import SOURCES, file_name, source_of
-from pipelines.retrieval.sources import PLAYS_MAX, Arrays
+from pipelines.retrieval.sources import PLAYS_MAX, Arrays, LearnsFromMore
 
 _CUTOFFS_KEPT = 40
 # Settings that a fit depends on, beside its plays and the label that says which are liked.
@@ -56,8 +55,8 @@ def fitted_arrays(
 ) -> Mapping[str, Arrays]:
     """Fit each chosen source on these plays, or read its fit from data/retrieval if it is there.
 
-    A file is named by its source and a digest of the plays, the users' attributes and the settings, so a
-    night whose earlier plays are the same finds the fits of the night before.
+    A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
+    the same finds the fits of the night before.
 
     Args:
         names: by default those of the setting `[retrieval] sources`.
@@ -65,7 +64,6 @@ def fitted_arrays(
     decisive = [
         past.cutoff.isoformat(),
         *(f"{name} = {settings.value(name)}" for name in _DECISIVE),
-        Profiles.known_at(settings.paths, past.cutoff).digest(),
     ]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
     names = source_names(settings.retrieval) if names is None else names
@@ -99,14 +97,17 @@ def last_cutoff(as_of: datetime, settings: DataSettings) -> datetime:
 
 
 def _fitted(name: str, path: Path, past: Past, settings: SourceNeeds) -> Arrays:
+    source = source_of(name)
     if path.is_file() and is_usable(path):
         try:
             with np.load(path) as stored:
-                return dict(stored)
+                kept = dict(stored)
+            if not isinstance(source, LearnsFromMore) or source.is_current(kept, past, settings):
+                return kept
         except (OSError, ValueError, EOFError, BadZipFile):
             # From an older nightreel, without a checksum.
             _log.warning("cannot be read, so it is made again", file=str(path))
-    arrays = source_of(name).fit(past, settings)
+    arrays = source.fit(past, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, checksum=True) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -40,7 +40,7 @@ SOURCES: Mapping[str, Source] = {
     "same_profile": SameProfile(),
     **PERSONAL,
 }
-# Costly sources, with which past nights have to rank better than without, else the rankers do without.
+# Costly sources: the rankers use them only if past nights rank better with them.
 ON_TRIAL = (SEQUENCE,)
 
 

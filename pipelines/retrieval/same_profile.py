@@ -20,7 +20,7 @@ _HALF_LIFE_DAYS = 2.0
 _REGULARIZATION = 200.0  # in users
 _USERS_MIN = 50  # of a value: fewer say nothing of what the others will play
 _VALUES_MAX = 1_000  # the most frequent; of an id, each user has another
-_USERS, _VALUES, _WEIGHTS = "users", "values", "weights"
+_USERS, _VALUES, _WEIGHTS, _PROFILES = "users", "values", "weights", "profiles"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class SameProfile:
         """Fit `weights`, float32 [1 + values, videos], first everyone's.
 
         `users`, int64 ascending, are those of whom an attribute is known, `values`, int16 [users,
-        attributes], the rows of the weights for each one's attributes, 0 where an attribute has no row.
+        attributes], the rows of the weights for each one's attributes, 0 where an attribute has no row;
+        `profiles`, the digest of all users' attributes.
         """
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         profiles = Profiles.known_at(settings.paths, past.cutoff)
@@ -41,7 +42,17 @@ class SameProfile:
         plays = csr_matrix((faded, (some.user, some.video)), (len(past.user_id), len(past.video_id)))
         weights = _weights(_of_users(profiles.user_id, rows, past.user_id), plays)
         known = rows.any(axis=1)
-        return {_USERS: profiles.user_id[known], _VALUES: rows[known], _WEIGHTS: weights}
+        return {
+            _USERS: profiles.user_id[known],
+            _VALUES: rows[known],
+            _WEIGHTS: weights,
+            _PROFILES: np.array(profiles.digest()),
+        }
+
+    def is_current(self, arrays: Arrays, past: Past, settings: SourceNeeds) -> bool:
+        """Whether the attributes of users known at the cutoff are still those of the fit."""
+        digest = Profiles.known_at(settings.paths, past.cutoff).digest()
+        return _PROFILES in arrays and str(arrays[_PROFILES]) == digest
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
         """The weights, in the columns of the catalogue."""

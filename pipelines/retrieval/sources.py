@@ -19,8 +19,8 @@ from pipelines.retrieval.past import Past
 PLAYS_MAX = 2_000_000
 
 Arrays = Mapping[str, np.ndarray]
-# Where what the arrays of a source's fit mean has changed, how often, and once more: fits of an earlier
-# nightreel have another file name, so they are not read.
+# Versions of the format of fits that has changed since the first: they are in the file's name, so that fits
+# of an earlier nightreel are not read.
 _FORMATS = {"sequence": 2}
 _implicit = threading.RLock()  # what it is run with counts for the whole process
 
@@ -64,6 +64,14 @@ class Source(Protocol):
 
     def over(self, arrays: Arrays, catalogue: "Catalogue") -> Fitted:
         """The result of `fit`, ready to score the videos of a catalogue."""
+
+
+@runtime_checkable
+class LearnsFromMore(Protocol):
+    """A source that learns from more than plays, which may change after a fit has been kept."""
+
+    def is_current(self, arrays: Arrays, past: Past, settings: SourceNeeds) -> bool:
+        """Whether a kept fit on these plays is what `fit` would return now."""
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,7 @@ class NightOfUser:
             )
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
         if objective_of(model) == NEXT_DAY:
-            chosen, followed = next_day.users_to_trace(every, user, settings.seed)
-            # The user, too, where the list is that of another.
-            chosen = np.union1d(chosen, [user])
+            chosen, followed = next_day.users_to_trace(every, user, settings.seed), user
         else:
             chosen, followed = score.users_to_trace(every, ranker, user, settings.seed)
         candidates = every.of_users(chosen)

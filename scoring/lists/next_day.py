@@ -74,12 +74,10 @@ def trace_of_user(
     return NextDayScoring.of(candidates, night, ranker, as_of, settings).trace(user)
 
 
-def users_to_trace(candidates: Candidates, user: int, seed: int) -> tuple[np.ndarray, int]:
-    """Indices of the users that one user's list depends on, ascending, and of the user whose list it is.
-
-    The list that users share of whom nothing is known is that of each of them.
-    """
-    return np.union1d(averaged_users(candidates, seed), [user]), user
+def users_to_trace(candidates: Candidates, user: int, seed: int) -> np.ndarray:
+    """Indices of the users that one user's list depends on, ascending."""
+    found: np.ndarray = np.union1d(averaged_users(candidates, seed), [user])
+    return found
 
 
 def night_of(

@@ -120,3 +120,15 @@ def test_a_kept_fit_is_not_read_where_attributes_have_changed(settings):
     before = _scores(_plays(), settings, fresh=False)
     _write_profiles(settings, lambda user: user % 3)
     assert not np.array_equal(_scores(_plays(), settings, fresh=False), before)
+
+
+def test_fits_of_plays_alone_are_kept_where_attributes_have_changed(settings):
+    past = Past.of(_plays(), CUTOFF, settings.data)
+    _write_profiles(settings, lambda user: user % 2)
+    fitted_arrays(past, settings, (NAME, "recent_2d"))
+    before = {path: path.read_bytes() for path in settings.paths.retrieval.rglob("*.npz")}
+    _write_profiles(settings, lambda user: user % 3)
+    fitted_arrays(past, settings, (NAME, "recent_2d"))
+    after = {path: path.read_bytes() for path in settings.paths.retrieval.rglob("*.npz")}
+    assert after.keys() == before.keys()
+    assert [path.stem for path in after if after[path] != before[path]] == [NAME]
