@@ -45,8 +45,8 @@ REPOSITORY: Path = Path(__file__).resolve().parent
 _KINDS = {"feature_view": FeatureView, "on_demand_feature_view": OnDemandFeatureView}
 _POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOfflineStore")
 
-# `feast -c <path>/feature_repo apply` reads its configuration, and so this module, where the user stands, and
-# only then changes into the repository.
+# `feast -c <path>/feature_repo apply` reads its configuration, and so imports this module, in the user's
+# current folder, and only then changes into the repository.
 _STARTED_IN = Path.cwd()
 # Where `make demo` puts its home.
 _DEMO = REPOSITORY.parent / "demo"
@@ -142,7 +142,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
         """
         require_as_written([self._filepath])
         if not self._filepath.exists():
-            # Feast's own words for it.
+            # Feast's own error says it.
             return super().get_registry_proto()
         # Feast asks for every view dozens of times in a step, nearly always of the same file.
         content = self._filepath.read_bytes()
@@ -150,7 +150,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
             self._read = (content, self._parsed(content))
         registry = Registry()
         registry.CopyFrom(self._read[1])
-        # Feast's caches know a registry by its address in memory and this id, which a copied home's has too.
+        # Feast's caches identify a registry by its address in memory and this id, which a copied home shares.
         registry.version_id = str(uuid.uuid4())
         return registry
 
@@ -192,7 +192,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
 
 
 def _put_below_home(message: Message, paths: Paths) -> bool:
-    """Make every path in the message one of this home; whether any was another."""
+    """Change every path in the message to one of this home; return whether any was changed."""
     changed = False
     for part, field in _path_fields(message):
         stored = getattr(part, field)

@@ -182,7 +182,7 @@ def _with_codes(rows: pa.Table, ids: Mapping[str, Ids]) -> pa.Table:
 
 
 def _named(rows: pa.Table, ids: Mapping[str, Ids]) -> pa.Table:
-    """Rows of SQL over the sources, whose whole numbers are codes, with the ids instead."""
+    """Rows of an SQL query over the sources, with ids instead of their codes, which are integers."""
     are_codes = {name for name in ids.keys() & {*rows.column_names} if pa.types.is_integer(rows[name].type)}
     names = [_code(name) if name in are_codes else name for name in rows.column_names]
     return _with_ids(rows.rename_columns(names), ids)

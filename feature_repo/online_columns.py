@@ -101,7 +101,7 @@ def _floats(values: pa.Array) -> Stored:
 
 
 def _float_lists(values: pa.Array) -> Stored:
-    """Lists that are as long as each other differ in their last bytes alone."""
+    """Lists of numbers as stored; lists of equal length differ only in their last bytes."""
     lengths = values.value_lengths().fill_null(-1).to_numpy()
     packed = values.flatten().to_numpy(zero_copy_only=False).astype("<f4").tobytes()
     begins = {

@@ -36,7 +36,7 @@ class OnlineRows:
         (self._folder / _RECORD).unlink(missing_ok=True)
 
     def new(self, source: str, keys: Sequence[str], newest: pa.Table) -> pa.Table:
-        """Those of a source's newest rows, one per key, that the online store does not have."""
+        """The newest rows of a source, one per key, that the online store does not have."""
         rows = pl.DataFrame(newest)
         before = self._before(source, rows.schema)
         self._written[source] = rows
@@ -49,7 +49,7 @@ class OnlineRows:
             pl.col("is_known").is_null(), *(pl.col(name).ne_missing(pl.col(_before(name))) for name in names)
         )
         is_new = joined.select(differs.alias("is_new")).to_series()
-        # What a source has no longer stays in the online store.
+        # Rows that the source no longer has stay in the online store.
         gone = before.join(rows, on=list(keys), how="anti", nulls_equal=True)
         self._written[source] = pl.concat([rows, gone])
         return newest.filter(is_new.to_arrow())
@@ -80,7 +80,7 @@ class OnlineRows:
             return None
 
     def _digest(self) -> str | None:
-        """Of the online store; None if there is no such file, or if a journal has a part of it."""
+        """The online store's digest; None if the file is missing, or if a journal holds part of its content."""
         journals = [
             self._online_store.with_name(f"{self._online_store.name}{end}") for end in ("-wal", "-journal")
         ]

@@ -17,8 +17,8 @@ from feature_repo.home import REPOSITORY, current_settings, features_in_postgres
 from feature_repo.lists import list_views
 from feature_repo.on_demand import ON_DEMAND, interaction_request
 from feature_repo.services import service_of
-from feature_repo.sources import place_sources
-from feature_repo.views import VIEWS, own_views, place_keys
+from feature_repo.sources import point_sources_at
+from feature_repo.views import VIEWS, own_views, set_key_types
 from nightreel.core import columns
 from nightreel.core.catalogue import Catalogue, catalogue_of
 from nightreel.core.catalogue.declared import OWN
@@ -56,8 +56,8 @@ def apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
 
 
 def _apply_definitions(settings: FeatureNeeds) -> StepResult[ApplyFacts]:
-    place_sources(settings.paths)
-    place_keys(settings.paths)
+    point_sources_at(settings.paths)
+    set_key_types(settings.paths)
     fill_tables(settings)
     repository = _contents(settings)
     with warnings.catch_warnings(), redirect_stdout(StringIO()):

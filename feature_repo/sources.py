@@ -44,7 +44,7 @@ _paths = current_settings().paths
 SOURCES: dict[str, DataSource] = {view.name: source_of(view, _paths) for view in BUILTIN.stored}
 
 
-def place_sources(paths: Paths) -> None:
+def point_sources_at(paths: Paths) -> None:
     """Point every source of nightreel's own views at another home: for a process that works on more than one.
 
     The views of a home's own modules are created for each home.

@@ -58,8 +58,8 @@ VIEWS = tuple(view_of(view, SOURCES[view.name]) for view in BUILTIN.stored)
 BY_NAME = {view.name: view for view in VIEWS}
 
 
-def place_keys(paths: Paths) -> None:
-    """Give the join keys the types of another home's ids, as `place_sources` gives sources its files."""
+def set_key_types(paths: Paths) -> None:
+    """Give the join keys the types of another home's ids, as `point_sources_at` gives sources its files."""
     for entity in FEAST_ENTITIES.values():
         entity.value_type = key_type(entity.join_key, paths)
     for view in VIEWS:

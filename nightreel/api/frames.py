@@ -1,4 +1,4 @@
-"""Dataframes as they come, pandas', Polars' or Arrow's, made into the raw files that ingest knows."""
+"""Dataframes of pandas, Polars or Arrow, turned into the raw files that ingest reads."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ _ALSO = {
 }
 _KEYS = (columns.USER_ID, columns.VIDEO_ID, "timestamp")
 _RATING = "rating"
-# Without play times: a length by which ratings in halves stay whole numbers, and a play that is liked.
+# For plays without times: a length with which half stars make whole milliseconds; the rating above which a
+# play is liked; the watch_ratio of a play that is liked.
 _LENGTH_MS, _STARS_LIKED_ABOVE, _LIKED = 7_000, 3.5, 2.0
 
 
@@ -53,7 +54,7 @@ def _converted(frame: Any) -> pl.DataFrame:
         return without_objects(pl.DataFrame(frame))
     objects = [name for name in frame.columns if frame[name].dtype == object]
     texts = {name: ids for name in objects if (ids := uuid_texts(frame[name])) is not None}
-    # By its own conversion, which keeps time zones.
+    # Polars' own conversion keeps time zones.
     found: pl.DataFrame = pl.from_pandas(frame.assign(**texts))
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from feature_repo.home import working_on
-from feature_repo.sources import place_sources
+from feature_repo.sources import point_sources_at
 from nightreel.api.frames import keyed_file, plays_file
 from nightreel.api.steps import every_step
 from nightreel.core import columns, logs
@@ -199,7 +199,7 @@ class Home:
                 fetch(settings)
                 settings = self.settings
             with working_on(settings):
-                place_sources(settings.paths)
+                point_sources_at(settings.paths)
                 yield settings
             if is_remote and writes:
                 from nightreel.core.mirror import send
@@ -248,7 +248,7 @@ def _deliver(settings: LogNeeds, frames: Mapping[str, pl.DataFrame], value: str 
 
 
 def _of_frame(remark: str, value: str | None) -> str:
-    """What a remark on a delivered file says of the frame behind it."""
+    """A remark about a delivered file, reworded for the frame that was delivered."""
     said = remark.partition(" was set aside: ")[2] or remark
     said = said.replace(REPAIR, "Correct the frame, or raise [data] max_reject_share.")
     said = said.replace("; line ", "; row ")

@@ -1,4 +1,4 @@
-"""Charts as numbers that a template draws: bars, and lines over days, each with its largest value said."""
+"""Charts as numbers that a template draws: bars, and lines over days, with the largest value in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

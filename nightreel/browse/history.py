@@ -34,7 +34,7 @@ _JOB_COLUMNS = (
     Column("job", "Job", "night: the lists; retrain: the models."),
     Column("due_at", "Due, UTC", "When it should begin.", "instant"),
     Column("status", "Status", "done, running or failed."),
-    Column("attempts", "Tries", "How often it was begun.", "number"),
+    Column("attempts", "Tries", "How often it was started.", "number"),
     Column("ended_at", "Ended, UTC", "When its last try ended.", "instant"),
     Column("stage_seconds", "Seconds by stage", _SECONDS),
     Column("remarks", "Remarks", "What the job did without, such as files in quarantine."),

@@ -70,7 +70,7 @@ class Login:
 
 
 def _digest(password: str) -> bytes:
-    # Both have one length, so that comparing them reveals nothing of the password's.
+    # Digests have one length, so that a comparison does not reveal the password's length.
     return hashlib.sha256(password.encode()).digest()
 
 

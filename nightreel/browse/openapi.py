@@ -142,14 +142,14 @@ def _operation(
         ],
         "responses": {
             "200": {"description": "Found.", "content": {"application/json": {"schema": _schema(fields)}}},
-            "304": {"description": "As the given ETag has it."},
+            "304": {"description": "Unchanged: the given ETag is current."},
             **{code: {"description": said, "content": failed} for code, said in errors.items()},
         },
     }
 
 
 def _schema(said: Any) -> dict[str, Any]:
-    """A schema of a name of a type, several of them, a mapping of fields, or a list of what it holds."""
+    """The schema for a type's name, several such names, a mapping of fields, or a list with its item."""
     if isinstance(said, dict):
         return {
             "type": "object",

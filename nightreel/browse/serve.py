@@ -43,7 +43,7 @@ def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None
 
 
 def _work(settings: Settings, hosts: tuple[str, ...], listening: socket.socket) -> None:
-    # They take seconds, and only where nothing is left to refuse; a process that others serve for needs none.
+    # These imports take seconds, so they come after all checks; a parent of serving processes needs none.
     import uvicorn
 
     from nightreel.browse.app import make_app

@@ -125,11 +125,11 @@ def _explained(settings: Settings, user: int | str, video: int | str, run_id: in
     try:
         # Feast takes seconds to import, and only this page needs it.
         from feature_repo.home import working_on
-        from feature_repo.sources import place_sources
+        from feature_repo.sources import point_sources_at
         from scoring.explain import NoListError, explain
 
         with working_on(settings):
-            place_sources(settings.paths)
+            point_sources_at(settings.paths)
             try:
                 return explain(settings, user, video, run_id=run_id)
             except NoListError as error:

@@ -74,7 +74,7 @@ complete -o default -F _nightreel nightreel"""
 
 
 def _zsh(commands: list[Command]) -> str:
-    # zsh reads bash's way of completing.
+    # zsh understands bash's completion scripts.
     return (
         f"autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n{_bash(commands)}"
     )

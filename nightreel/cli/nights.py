@@ -137,7 +137,7 @@ def backfill(
     import_feast()
     from nightreel.operations.backfill import backfill as step
 
-    # How long another number of days took says nothing of these.
+    # The name has the number of days, because their duration is no estimate for another number.
     name = f"backfill of {(days[1] - days[0]).days + 1} days"
     report_step(lambda: step(settings, *days, model_version=model, force=force), name)
 

@@ -9,7 +9,7 @@ import typer
 PATHS, JSON = "paths", "json"
 
 
-# What this command is to print beside what matters.
+# What this command prints besides its main facts: paths, JSON.
 asked_for: set[str] = set()
 
 
@@ -62,7 +62,7 @@ StepJson = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Do the work even if nothing has changed.")]
 
 
-# What the columns of both databases hold.
+# The largest values that the columns of both databases hold.
 ID_MAX, RUN_ID_MAX = 2**63 - 1, 2**31 - 1
 
 

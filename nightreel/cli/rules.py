@@ -89,7 +89,7 @@ def add(
         ),
     ] = None,
     reason: Annotated[
-        str | None, typer.Option(show_default="none", help="The reason, for people who read the rules.")
+        str | None, typer.Option(show_default="none", help="The reason, for readers of the rules.")
     ] = None,
     as_json: AsJson = False,
     home: Home = None,

@@ -35,12 +35,12 @@ def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "S
     from nightreel.core.mirror import fetch
 
     fetch(settings)
-    # What came with the home may say more.
+    # The home that was fetched may have a nightreel.toml of its own.
     return load_settings()
 
 
 def engine_settings(*, makes_home: bool = False) -> "Settings":
-    """The settings of a command that uses the engine, after checking that it is installed."""
+    """The settings of a command that may use a cluster, after checking that Ray is installed if it does."""
     from nightreel.core.extras import require_extras
 
     settings = command_settings(makes_home=makes_home, reads_raw=makes_home)

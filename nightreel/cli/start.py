@@ -1,4 +1,4 @@
-"""The command that begins a home from a log: `init`."""
+"""The command that starts a home from a log: `init`."""
 
 from enum import StrEnum
 from pathlib import Path

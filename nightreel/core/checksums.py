@@ -108,7 +108,7 @@ def has_lost_checksum(path: Path) -> bool:
 
 def is_lost(path: Path) -> bool:
     """Whether a file that has, or once had, a checksum is missing; or a folder of such files."""
-    # It is looked for last, as its step may be putting it there, its checksum first.
+    # The file itself is looked for last: its step, which writes the checksum first, may be writing it now.
     recorded = checksum_file(path).exists() or path.name in _names(path.parent)
     return recorded and not path.exists()
 

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 from nightreel.core.errors import InputError
 
-# By how much the clocks of two machines on one database may differ.
+# The clocks of two machines on one database may differ by this much.
 SKEW = timedelta(minutes=5)
-# Unix times of about today are at least this large, by their unit; and how many of a unit make a second.
+# A present-day Unix time is at least this large, by its unit; then how many of the unit make a second.
 UNIX_UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11, "seconds": 1e8}
 UNIX_PER_SECOND = {"nanoseconds": 1e9, "microseconds": 1e6, "milliseconds": 1e3, "seconds": 1}
 

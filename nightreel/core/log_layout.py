@@ -11,16 +11,16 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ColumnType = Literal["numeric", "categorical", "text"]
-# What a column of items may be besides: the roles that features, candidate sources and limits read.
+# Other meanings of an item column: the roles that features, candidate sources and limits read.
 ItemRole = Literal["category", "author", "upload_date", "length", "music", "tags"]
 ItemColumn = ColumnType | ItemRole
-# How many columns may have a role, if more than one: categories from the widest to the narrowest.
+# Roles that several columns may have: categories, from the widest to the narrowest.
 _MOST_OF_ROLE: Mapping[str, int] = {"category": 3}
-# Roles whose columns hold ids, which are text however they are written.
+# Roles whose columns hold ids, which are always read as text.
 _IDS_OF_ROLE: Mapping[str, str] = {"category": "category", "author": "author", "tags": "tag"}
 Unit = Literal["milliseconds", "seconds", "minutes"]
-# The kinds of a play's value, and above which value a play is liked if like_threshold is not set: from 4 of 5
-# stars on; with any weight; every play if the log has nothing but plays.
+# The kinds of a play's value, and the value above which a play is liked if like_threshold is not set: 4 of 5
+# stars or more; any weight; every play if the log has no values.
 VALUES: Mapping[str, float] = {"watch_ratio": 1.0, "rating": 3.5, "weight": 0.0, "event": 0.5}
 PLAYS_ALONE_LIKED_ABOVE = 0.5
 MS_PER_UNIT: Mapping[Unit, int] = {"milliseconds": 1, "seconds": 1_000, "minutes": 60_000}

@@ -47,7 +47,7 @@ def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:
         logger_factory=_to_standard_error,
         cache_logger_on_first_use=False,
     )
-    # Feast and its libraries are chatty; what matters of theirs reaches the user as our own errors.
+    # Feast and its libraries log much; what matters in it reaches the user as an error of ours.
     logging.getLogger().setLevel(logging.WARNING)
 
 

@@ -32,7 +32,7 @@ from nightreel.core.storage import Folder
 _MANIFEST, _OBJECTS = "home.json", "files"
 _KNOWN = Path("data/state/mirror.json")
 _RAW_KNOWN = Path("data/state/raw_mirror.json")
-# What a machine keeps for itself: locks, logs of databases, half-written files, what a cluster hands around.
+# Files that are not sent: locks, journals of databases, and files that a cluster's nodes exchange.
 _OWN_SUFFIXES = ("-wal", "-shm", "-journal", ".lock", "heartbeat.json")
 _OWN_FOLDERS = ("data/shared", "data/replay")
 _SQLITE = b"SQLite format 3\0"

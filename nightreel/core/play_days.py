@@ -17,7 +17,7 @@ from nightreel.core.checksums import DAY_PREFIX, digest_of, recorded_digest, req
 from nightreel.core.errors import InputError
 
 _FILE = "rows.parquet"
-# More are not in memory at a time where days are worked on one after the other.
+# Most plays in memory at a time where days are processed one after the other.
 PLAYS_AT_A_TIME = 4_000_000
 
 
@@ -74,7 +74,7 @@ def read_days(files: list[Path], names: Sequence[str]) -> pl.DataFrame:
 
 
 def rows_of(files: Iterable[Path]) -> int:
-    """The number of plays of some days."""
+    """The number of plays on these days."""
     return sum(pq.read_metadata(path).num_rows for path in files)
 
 
@@ -123,7 +123,7 @@ def unchanged_days(known: Mapping[date, str], now: Mapping[date, str]) -> list[d
 
 
 def in_parts(files: list[Path]) -> list[list[Path]]:
-    """Consecutive days, of some PLAYS_AT_A_TIME together."""
+    """Consecutive days in groups of about PLAYS_AT_A_TIME plays."""
     return cut(files, 1 + rows_of(files) // PLAYS_AT_A_TIME)
 
 

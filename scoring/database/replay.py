@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from feature_repo.home import features_in_postgresql, working_on
 from feature_repo.open_store import apply_definitions
-from feature_repo.sources import place_sources
+from feature_repo.sources import point_sources_at
 from nightreel.core import columns
 from nightreel.core.clock import SKEW, require_not_future
 from nightreel.core.disk import full_disk_named, size_of
@@ -126,5 +126,5 @@ def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
                 apply_definitions(then)
                 yield then
         finally:
-            place_sources(settings.paths)
+            point_sources_at(settings.paths)
             shutil.rmtree(folder, ignore_errors=True)

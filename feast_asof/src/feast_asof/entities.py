@@ -21,7 +21,7 @@ from feast_asof.times import Instants, read_instants
 from feast_asof.views import JoinedView
 
 EVENT_TIMESTAMP = "event_timestamp"
-# What reads like a statement: a comment, or words with spaces between, and no ending of a file.
+# Text that looks like a statement: a comment, or words separated by spaces, without a file's ending.
 _STATEMENT = re.compile(r"\s*(--|/\*|\(|(?!.*\.\w+\s*$)[A-Za-z]+;?\s+\S)", re.DOTALL)
 _SHOWN_CHARACTERS = 60
 
@@ -75,7 +75,7 @@ class Entities:
         return entities
 
     def typed_as(self, views: Sequence[JoinedView]) -> "Entities":
-        """For a frame without rows, whose columns have no reliable types: give them the types of `views`."""
+        """Give the columns of a frame without rows, whose types are unreliable, the types in `views`."""
         if self.num_rows:
             return self
         types = key_types(views)
@@ -131,7 +131,7 @@ def _at_path(path: str, *, what: str) -> ds.Dataset:
 
 
 def _in_memory(entity_df: object, *, what: str) -> pa.Table:
-    """Rows of any library as an Arrow table. Raises AsOfError for what is none or names columns alike."""
+    """Rows of any library as an Arrow table. Raises AsOfError if it is no table or repeats a column's name."""
     if isinstance(entity_df, pd.DataFrame):
         _require_distinct([str(name) for name in entity_df.columns])
         try:

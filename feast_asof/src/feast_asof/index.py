@@ -24,8 +24,8 @@ from feast_asof.search import (
 from feast_asof.times import LATEST, MISSING, NANOSECONDS, Instants, Unit
 
 NO_ROW = -1
-# Where the keys times the distinct times are at most so many times the rows, as with daily values, every
-# answer is written down beforehand, which is several times as fast as searching for each.
+# If keys times distinct times are at most this many times the rows, as with daily values, every answer is
+# computed beforehand, which is several times as fast as a search for each.
 DENSE_PER_ROW = 8
 
 

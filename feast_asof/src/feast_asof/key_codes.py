@@ -1,4 +1,4 @@
-"""Keys, one column or several, as small whole numbers: equal keys have the same, and unknown ones none."""
+"""Integer codes of keys in one or several columns: equal keys have equal codes, unknown keys have none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ import pyarrow.compute as pc
 from feast_asof.search import Int32Array, Int64Array, distinct, search
 
 UNKNOWN = -1
-# Integers in so small a range are looked up in a table, which takes a quarter of a hash table's time.
+# Integers in a range of at most this many values per key are looked up in an array, which takes a quarter of
+# a hash table's time.
 TABLE_PER_KEY = 16
 
 
 @dataclass(frozen=True)
 class _Column:
-    """The distinct values of a key column. table: of numbers from `low` on, their codes; None for others."""
+    """The distinct values of a key column; `table`: the code of each integer from `low` on, if there is one."""
 
     values: pa.Array
     low: int

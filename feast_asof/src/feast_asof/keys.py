@@ -18,7 +18,7 @@ def comparable(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
-        # What is not a number is no key either, and equals nothing.
+        # NaN is not a key and equals nothing.
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     return column.cast(_compared(column.type))
 
@@ -92,7 +92,7 @@ def _held_by(column: pa.Array, target: pa.DataType) -> pa.Array:
     exact = column.cast(wide)
     fits = pc.equal(exact.cast(pa.decimal256(WIDEST_DIGITS, scale), safe=False).cast(wide), exact)
     fits = pc.and_(fits, pc.less(exact, pa.scalar(high, wide)))
-    # Of a whole number the lowest is one of them; of a decimal it is not.
+    # The lowest value of an integer type belongs to it; the bound of a decimal type does not.
     above = pc.greater if pa.types.is_decimal(target) else pc.greater_equal
     fits = pc.and_(fits, above(exact, pa.scalar(low, wide)))
     return pc.if_else(fits, exact, pa.scalar(None, wide)).cast(target)

@@ -1,4 +1,4 @@
-"""Delta and Iceberg tables as sources: their current rows, by their own libraries, which are extras.
+"""Delta and Iceberg tables as sources: their current rows, read by their own libraries, which are extras.
 
 A table's folder keeps files of rows that were deleted or replaced since. It is never read as plain parquet.
 """
@@ -20,12 +20,12 @@ from feast.data_source import DataSource
 
 from feast_asof.errors import AsOfError, SourceMissingError
 
-# A table's own notes, beside its data, and how to declare it so that it is read by them.
+# The folder of a table's metadata, beside its data, and how to declare the table so that it is read correctly.
 TABLES = {
     "_delta_log": "a Delta table: declare its source with file_format=DeltaFormat()",
     ".hoodie": "a Hudi table, which this store does not read: write its rows to plain parquet",
 }
-# How often a commit is begun again, beyond the attempts that the libraries themselves make of each.
+# Attempts of a commit, besides the libraries' own retries within each.
 COMMITS = 20
 LONGEST_PAUSE_S = 1.0
 ICEBERG = "an Iceberg table: declare it as an IcebergSource"
@@ -43,7 +43,7 @@ class ScannedRows:
         names = self.schema.names if columns is None else columns
         try:
             table = self._scan(names)
-        except Exception as error:  # each library has its own errors, and their own libraries theirs
+        except Exception as error:  # each library has errors of its own
             raise OSError(str(error)) from error
         return table.select(names).cast(pa.schema([self.schema.field(name) for name in names]))
 
@@ -177,7 +177,7 @@ def append_to_iceberg(source: DataSource, rows: pa.Table, *, what: str) -> None:
 
 
 def _commit(commit: Callable[[], None], overtaken: type[Exception]) -> None:
-    """Call `commit` until it is not overtaken, COMMITS times at most: what it raises then was not applied."""
+    """Call `commit` until no other writer is faster, at most COMMITS times; the last error is raised."""
     for _ in range(COMMITS - 1):
         try:
             commit()

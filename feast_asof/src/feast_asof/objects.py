@@ -20,7 +20,7 @@ from feast_asof.files import Location
 # In every round, one of several writers succeeds: this many may write at a time.
 ATTEMPTS = 100
 LONGEST_PAUSE_S = 1.0
-# What one request may hold.
+# The largest body of one request.
 LARGEST_BYTES = 5 * 2**30
 OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
 ABSENT = "NoSuchKey"

@@ -80,7 +80,7 @@ def joined_dataset(
         fn_constructor_args=(request, _index_all(unread)),
         batch_size=1,
         num_cpus=JOIN_CPUS,
-        # It may shrink to one, or what follows and wants whole cores would wait for ever.
+        # The pool may shrink to one actor; else a following stage that needs whole cores would wait for ever.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
     )
     joined.context.target_max_block_size = BLOCK_BYTES

@@ -140,7 +140,7 @@ def _partition_types(folder: str, files: Sequence[str], schema: pa.Schema) -> di
 
 
 def _type_of_texts(texts: set[str]) -> pa.DataType:
-    """As Arrow would have it, but for whole numbers beyond 32 bits, which are none to it."""
+    """The type that Arrow infers, except for integers beyond 32 bits, which Arrow takes for text."""
     if not texts or not all(WHOLE_NUMBER.fullmatch(text) for text in texts):
         return pa.string()
     bits = max(int(text).bit_length() for text in texts)

@@ -1,4 +1,4 @@
-"""Columns into and within memory: in as few pieces, and with as little beside them, as Arrow can."""
+"""Reads columns into memory, in few chunks and with little memory besides the columns themselves."""
 
 import ctypes
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from feast_asof.search import Int32Array
 
 # Rows of a piece at most: a row group is decoded at once, and its columns seldom have to be put together.
 PIECE_ROWS = 1 << 20
-# What is read of a column of a local file at a time.
+# Bytes read at a time from a column of a local file.
 READ_BYTES = 1 << 17
 # Columns are large, few, and written once. Arrow's own pool takes up to three times as long for new memory
 # (measured with mimalloc 3.4), and gives it back late.
 POOL = pa.system_memory_pool()
-# From so many bytes read and let go of on, it pays to give the memory back: that takes some milliseconds.
+# Giving memory back takes some milliseconds, so it is done only once this many bytes were freed.
 GIVEN_BACK_BYTES = 1 << 22
 
 

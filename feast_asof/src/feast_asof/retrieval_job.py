@@ -175,9 +175,9 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        """The whole result. Sources that nothing else of this job has read come and go one by one.
+        """The whole result. Sources that this job has not read yet are read and released one by one.
 
-        The largest comes first, when there is least of the result beside it.
+        The largest comes first, while the result is still small.
         """
         columns: dict[str, list[pa.Array]] = {}
         sources = dict.fromkeys(view.shared for view in self._views.values())
@@ -193,7 +193,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
             if not kept:
                 source.forget()
                 give_back(taken)
-                # Rows of a later reading may be others.
+                # A later read may find other rows.
                 for view in views:
                     del self._positions[view.name]
         joined = [column for name in self._views for column in columns[name]]

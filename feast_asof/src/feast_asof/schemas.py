@@ -8,7 +8,7 @@ import pyarrow as pa
 UNITS = ("s", "ms", "us", "ns")
 DECIMAL128_DIGITS = 38
 DECIMAL256_DIGITS = 76
-# Of a whole number of 64 bits, with a sign or without: one type may have been made of both.
+# Digits of a 64-bit integer, signed or unsigned: one type may have been made from both.
 WHOLE_DIGITS = 20
 
 

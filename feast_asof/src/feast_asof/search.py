@@ -13,7 +13,7 @@ Int64Array = NDArray[np.int64]
 BLOCK_ROWS = 131_072
 # A haystack of up to this many values fits into the cache, so needles may come in any order.
 CACHED_ROWS = 4_096
-# From so many values of one key on, a search of its run takes as many steps as one of all values in order.
+# With this many values of one key, a search of its run takes as many steps as a search of all sorted values.
 LONG_RUN = 1 << 14
 
 

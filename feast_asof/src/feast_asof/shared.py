@@ -18,7 +18,7 @@ from feast_asof.keys import comparable
 from feast_asof.sources import ParquetSource, open_source
 from feast_asof.times import one_chunk
 
-# What one view says of a source beyond which rows it holds; another may say otherwise of the same rows.
+# Attributes of a source that do not decide its rows: views of the same rows may differ in them.
 OF_THE_VIEW = (
     "name",
     "owner",

@@ -22,7 +22,7 @@ MISSING = int(np.iinfo(np.int64).min)
 
 # An offset comes after the hours, so the dashes of a date are not taken for one.
 HAS_OFFSET = r"^\s*[^T\s]+[T ].*[Z+-]"
-# What pandas would replace by the clock of this moment.
+# Words that pandas would replace by the present time.
 CLOCK_WORD = r"(?i)^\s*(now|today)\s*$"
 
 

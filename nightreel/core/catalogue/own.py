@@ -118,12 +118,12 @@ def _module_of_file(path: str, modified_ns: int, size_bytes: int) -> ModuleType:
     Args:
         modified_ns, size_bytes: of the file as it is now.
     """
-    del modified_ns, size_bytes  # they tell one state of the file from another
+    del modified_ns, size_bytes  # part of the cache's key: they change when the file does
     name = "nightreel_features_" + re.sub(r"\W", "_", path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Not from a cache of bytecode, which takes two states of one second for the same.
+    # Python's bytecode cache is not used: it does not notice a second change within one second.
     exec(compile(Path(path).read_bytes(), path, "exec"), module.__dict__)
     return module
 

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from nightreel.core.settings.lists import ListSettings
 from nightreel.core.settings.section import Section
 
-# Settings of lists that an arm may change: none of them says who is listed, or what may be.
+# Settings that an arm may change: those of lists that decide neither who gets one nor what may be in it.
 OF_ARMS = (
     "ranker.filter_k",
     "retrieval.source_k",

@@ -77,7 +77,7 @@ class LightgbmSettings(LightgbmTable):
     learning_rate: float = Field(
         default=0.0935, description="How much of each tree's answer the classifier adds.", gt=0, le=1
     )
-    # The lists' kernel walks a tree by 64 bits, one a leaf.
+    # The compiled scorer represents a tree's leaves as 64 bits.
     num_leaves: int = Field(default=27, description="Leaves of a tree.", ge=2, le=64)
     min_data_in_leaf: int = Field(default=145, description="Fewest plays in a leaf.", ge=1)
     feature_fraction: float = Field(

@@ -1,4 +1,4 @@
-"""Reads the effective settings: finds nightreel.toml, adds the environment, and makes paths whole."""
+"""Reads the effective settings: finds nightreel.toml, adds the environment, and makes paths absolute."""
 
 import os
 import tomllib

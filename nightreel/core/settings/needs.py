@@ -24,7 +24,7 @@ from nightreel.core.settings.schedule import ScheduleSettings
 
 
 class HomeNeeds(Protocol):
-    """The files of the home, and the values of settings that a step or a fit names for its record."""
+    """The files of the home, and the values of settings, by name, that a step or a fit records."""
 
     @property
     def paths(self) -> Paths: ...
@@ -81,7 +81,7 @@ class FeatureNeeds(LogNeeds, Protocol):
 
 
 class FitNeeds(FeatureNeeds, Protocol):
-    """Features, and what a fit on them repeats by."""
+    """Features, and the seed and threads that make a fit on them repeatable."""
 
     @property
     def seed(self) -> int: ...

@@ -137,6 +137,6 @@ def _copied(model: _Model, values: Mapping[str, Any]) -> _Model:
         is_part = isinstance(value, Mapping) and isinstance(before, BaseModel)
         updates[name] = _copied(before, value) if is_part else value
     copied = model.model_copy(update=updates)
-    # What was computed from the earlier values.
+    # It was computed from the earlier values.
     copied.__dict__.pop("paths", None)
     return copied

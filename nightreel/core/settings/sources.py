@@ -27,7 +27,7 @@ from nightreel.core.settings.old_names import DROPPED, MOVED, drop, remember
 _NO_SETTING = re.compile(
     r"DEBUG_TRACEBACKS|(\w+_)?SERVICE_(HOST|PORT(=\d+|_\w+))|(\w+_)?PORT(=\w+://.*|_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
-# Tables that are passed on: they have settings that are not listed.
+# Tables that are passed on to LightGBM, so they may have settings that are not listed.
 _OPEN_TABLES = ("ranker.lightgbm", "ranker.regressor")
 
 

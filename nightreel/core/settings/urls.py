@@ -13,7 +13,8 @@ URL_SCHEMES = ("s3", "gs", "file")
 _WITH_PASSWORD = re.compile(
     r"(?P<start>(?!sqlite)[\w+]+://[^:/]*:)(?P<password>[^@]*)@(?P<rest>.*)", re.DOTALL | re.IGNORECASE
 )
-# An option that holds an `@`, and no user: what comes before it would be taken for one, the rest for a host.
+# An option that contains an `@` in a URL without a user: SQLAlchemy would read the part before it as the user
+# and the rest as the host.
 _OPTION_WITH_AT = re.compile(
     r"(?!sqlite)[\w+]+://[^@]*\?([^@]*&)?[a-z_]+=[^@]*@.*", re.DOTALL | re.IGNORECASE
 )
