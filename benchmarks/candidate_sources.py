@@ -45,7 +45,7 @@ def load(settings: Settings, users: int) -> tuple[Candidates, PairRanker]:
     warm = np.flatnonzero(home.candidates.has_history)
     some = np.sort(np.random.default_rng(7).choice(warm, min(users, len(warm)), replace=False))
     few = home.with_users(some)
-    return few.candidates, PairRanker.of(few.ranker, few.sides)
+    return few.candidates, PairRanker.of(few.ranker, few.joined)
 
 
 def score(
@@ -53,7 +53,7 @@ def score(
 ) -> tuple[Lists, float]:
     """The lists, and seconds a user."""
     started = time.perf_counter()
-    retrieval = Retrieval.of(candidates, ranker.sides, settings)
+    retrieval = Retrieval.of(candidates, ranker.joined, settings)
     if retrieval is not None and size is not None:
         retrieval = replace(retrieval, size=size)
     lists = Lists.concatenate(score_with(candidates, ranker, retrieval, settings))

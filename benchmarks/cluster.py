@@ -104,7 +104,7 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
         def score(users: int, digest: str) -> int:
             few = scored.with_users(slice(0, users))
             with opened.connect() as connection:
-                work = work_of_shown(few.candidates, few.sides, few.model_folder, settings)
+                work = work_of_shown(few.candidates, few.joined, few.model_folder, settings)
                 lists = ListsOnRay(work, settings, digest)
                 return sum(lists.write(connection, len(digest)).values())
 

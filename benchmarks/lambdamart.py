@@ -35,7 +35,7 @@ from pipelines.evaluate.trials import trial
 from pipelines.labels import LengthBuckets, Targets
 from pipelines.metrics import Order, Outcome, RankedLists, bootstrap_intervals, ndcg_at_k
 from pipelines.model_rows.encoding import FeatureEncoding
-from pipelines.model_rows.sides import sides_as_of
+from pipelines.model_rows.joined_features import join_features
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.binning import Matrix
 from pipelines.rankers.boosting import common_parameters
@@ -165,11 +165,11 @@ def compare(pairs: Pairs, booster: lgb.Booster, models: Models, settings: Settin
     made = trial(pairs, store=store, models=models, settings=settings)
     users, user = np.unique(made.user_id, return_inverse=True)
     videos, video = np.unique(made.video_id, return_inverse=True)
-    sides = sides_as_of(
+    joined = join_features(
         store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.data.zone
     )
-    als = als_scores_of_pairs(sides, user, video)
-    own = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
+    als = als_scores_of_pairs(joined, user, video)
+    own = scores_of_pairs(booster, joined, user, video, als, threads=settings.threads)
     outcome = Outcome.of(made.user_id, made.targets[settings.data.targets.label].liked, None, _AT)
     found = {
         name: ndcg_at_k(RankedLists.ordered(Order.of(made.user_id, made.video_id, scores), outcome), _AT)

@@ -51,9 +51,9 @@ MOVED = 0.5
 def load(home: Path) -> tuple[np.ndarray, np.ndarray]:
     """Some users' factors and those of all videos that have any, as of the end of the home's log."""
     os.environ["NIGHTREEL_HOME"] = str(home)
-    sides = ScoredHome.load(load_settings()).sides
+    joined = ScoredHome.load(load_settings()).joined
     users, videos = (
-        factors[~np.isnan(factors).any(axis=1)] for factors in (sides.user_factors, sides.video_factors)
+        factors[~np.isnan(factors).any(axis=1)] for factors in (joined.user_factors, joined.video_factors)
     )
     return users[np.linspace(0, len(users) - 1, USERS).astype(int)], videos
 

@@ -1,4 +1,4 @@
-"""How fast are pairs of users and videos scored: by the model taken apart by sides, or by LightGBM's predict?
+"""How fast are pairs scored: by the model taken apart by users and videos, or by LightGBM's predict?
 
 Takes a home with a trained champion, scores some users with all videos in three ways, on one thread each,
 checks that the scores are equal to the last bit, and prints nanoseconds a pair and tree: in a grid (every
@@ -28,7 +28,11 @@ from benchmarks.measured_process import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
-GRID, PAIRS, PREDICT = "apart by sides, every video", "apart by sides, single pairs", "LightGBM's predict"
+GRID, PAIRS, PREDICT = (
+    "apart by users and videos, every video",
+    "apart by users and videos, single pairs",
+    "LightGBM's predict",
+)
 USERS = 60
 ROUNDS = 3
 
@@ -51,7 +55,7 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     from feature_repo.open_store import store
     from nightreel.core.settings import load_settings
     from pipelines import model_registry
-    from pipelines.model_rows.sides import Sides, sides_as_of
+    from pipelines.model_rows.joined_features import JoinedFeatures, join_features
     from pipelines.rankers import HybridRanker
     from pipelines.rankers.pair_forest import PairForest
     from scoring.lists.eligibility import default_as_of, find_candidates
@@ -61,19 +65,19 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     as_of = default_as_of(settings.paths, settings.data, datetime.now(UTC))
     candidates = find_candidates(settings, store(), as_of)
     users = candidates.user_id[np.linspace(0, len(candidates.user_id) - 1, USERS).astype(int)]
-    sides = sides_as_of(
+    joined = join_features(
         store(), ranker.encoding, users, candidates.video_id, as_of=as_of, zone=settings.data.zone
     )
 
     # What is asked of videos is answered once a night, whatever the users.
-    forest = PairForest.of(ranker.classifier, sides)
+    forest = PairForest.of(ranker.classifier, joined)
 
     def apart() -> np.ndarray:
         leaves = forest.of_users(np.arange(len(users)))
         found = []
         for start in range(0, len(users), 6):
             some = np.arange(start, min(start + 6, len(users)))
-            found.append(forest.catalogue(leaves[:, some], some, sides.als_grid(some)))
+            found.append(forest.catalogue(leaves[:, some], some, joined.als_grid(some)))
         return np.concatenate(found)
 
     def single_pairs() -> np.ndarray:
@@ -81,22 +85,24 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         every = np.arange(len(candidates.video_id))
         return np.stack(
             [
-                forest.pairs(leaves, own, every, sides.als_scores(user), *sides.pair_values(own, every))
+                forest.pairs(leaves, own, every, joined.als_scores(user), *joined.pair_values(own, every))
                 for user, own in enumerate(np.full((len(users), len(every)), np.arange(len(users))[:, None]))
             ]
         )
 
     def by_lightgbm() -> np.ndarray:
-        rows = np.empty((len(candidates.video_id), len(sides.names)), dtype=np.float32)
-        for index, of_videos in sides.video_columns().items():
+        rows = np.empty((len(candidates.video_id), len(joined.names)), dtype=np.float32)
+        for index, of_videos in joined.video_columns().items():
             rows[:, index] = of_videos
-        return np.stack([_predicted(user, rows, sides) for user in range(len(users))])
+        return np.stack([_predicted(user, rows, joined) for user in range(len(users))])
 
-    def _predicted(user: int, rows: np.ndarray, sides: Sides) -> np.ndarray:
-        for index, of_user in sides.user_columns(np.array([user])).items():
+    def _predicted(user: int, rows: np.ndarray, joined: JoinedFeatures) -> np.ndarray:
+        for index, of_user in joined.user_columns(np.array([user])).items():
             rows[:, index] = of_user
-        rows[:, sides.als_place] = sides.als_scores(user)
-        for index, (of_pairs,) in zip(sides.pair_indices[1:], sides.pair_grid(np.array([user])), strict=True):
+        rows[:, joined.als_index] = joined.als_scores(user)
+        for index, (of_pairs,) in zip(
+            joined.pair_indices[1:], joined.pair_grid(np.array([user])), strict=True
+        ):
             rows[:, index] = of_pairs
         scores: np.ndarray = ranker.classifier.predict(rows, raw_score=True, num_threads=1)
         return scores

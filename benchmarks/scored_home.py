@@ -9,7 +9,7 @@ import numpy as np
 from feature_repo.open_store import store as open_store
 from nightreel.core.settings import Settings
 from pipelines import model_registry
-from pipelines.model_rows.sides import Sides, sides_as_of
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.rankers import HybridRanker
 from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import default_as_of, find_candidates
@@ -22,7 +22,7 @@ class ScoredHome:
     model_folder: Path
     ranker: HybridRanker
     candidates: Candidates
-    sides: Sides
+    joined: JoinedFeatures
 
     @classmethod
     def load(cls, settings: Settings) -> "ScoredHome":
@@ -32,20 +32,20 @@ class ScoredHome:
         ranker = HybridRanker.load(model_folder, threads=1)
         candidates = find_candidates(settings, store, as_of)
         ids = (candidates.user_id, candidates.video_id)
-        sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.data.zone)
-        return cls(model_folder, ranker, candidates, sides)
+        joined = join_features(store, ranker.encoding, *ids, as_of=as_of, zone=settings.data.zone)
+        return cls(model_folder, ranker, candidates, joined)
 
     def with_users(self, some: np.ndarray | slice) -> "ScoredHome":
         """The same with some of the users only, by their positions."""
-        all_, sides = self.candidates, self.sides
+        all_, joined = self.candidates, self.joined
         return replace(
             self,
             candidates=replace(
                 all_, user_id=all_.user_id[some], has_history=all_.has_history[some], seen=all_.seen[some]
             ),
-            sides=replace(
-                sides,
-                users=replace(sides.users, values=sides.users.values[some]),
-                user_factors=sides.user_factors[some],
+            joined=replace(
+                joined,
+                users=replace(joined.users, values=joined.users.values[some]),
+                user_factors=joined.user_factors[some],
             ),
         )

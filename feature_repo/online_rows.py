@@ -80,7 +80,7 @@ class OnlineRows:
             return None
 
     def _digest(self) -> str | None:
-        """The online store's digest; None if the file is missing, or if a journal holds part of its content."""
+        """The online store's digest; None if the file is missing, or part of its content is in a journal."""
         journals = [
             self._online_store.with_name(f"{self._online_store.name}{end}") for end in ("-wal", "-journal")
         ]

@@ -20,8 +20,8 @@ from pipelines.evaluate.system_names import (
     REGRESSOR,
 )
 from pipelines.labels import DURATION, Label, LengthBuckets
+from pipelines.model_rows.joined_features import join_features
 from pipelines.model_rows.ordering import received
-from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers.blend import log_odds, logarithm
 from pipelines.rankers.common_order import plays_of
 from pipelines.rankers.filtering import hybrid_scores
@@ -51,18 +51,20 @@ def scores_and_plays(
     """Each pair's scores by system, and how much its user had played."""
     users, user = np.unique(pairs.rows[columns.USER_ID].to_numpy(), return_inverse=True)
     videos, video = np.unique(pairs.rows[columns.VIDEO_ID].to_numpy(), return_inverse=True)
-    sides = sides_as_of(store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.zone)
-    als = als_scores_of_pairs(sides, user, video)
+    joined = join_features(
+        store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.zone
+    )
+    als = als_scores_of_pairs(joined, user, video)
     scores = {
-        system: sides.video_feature(feature).astype(np.float64)[video]
+        system: joined.video_feature(feature).astype(np.float64)[video]
         for system, feature in _FROM_VIDEOS.items()
     }
     scores[ALS] = als.astype(np.float64)
     fitted = {CLASSIFIER: models.ranker.classifier, REGRESSOR: models.ranker.regressor}
     for system, booster in fitted.items():
-        scores[system] = scores_of_pairs(booster, sides, user, video, als, threads=threads)
+        scores[system] = scores_of_pairs(booster, joined, user, video, als, threads=threads)
     scores[CLASSIFIER] = expit(scores[CLASSIFIER])
-    return scores, plays_of(sides)[user]
+    return scores, plays_of(joined)[user]
 
 
 def hybrid_of_pairs(

@@ -18,9 +18,9 @@ from nightreel.core.catalogue.formulas import products_with
 from nightreel.core.catalogue.night import OF_USER_IN_FEAST, night_view
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.model_rows.groups import codes_of, group_features, repeat_features
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.own import OwnFeatures
-from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.videos import video_features
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
@@ -57,7 +57,7 @@ class Night:
 
     Attributes:
         plays_columns: int64, the position in the catalogue of each video of `plays`.
-        sides_video: int64 [videos], the position of each in `sides`, -1 where it may not be listed.
+        joined_video: int64 [videos], the position of each in `joined`, -1 where it may not be listed.
         groups: int64 [videos] by the group's key, as `codes_of` gives them.
         of_videos: float32 [videos] by feature.
         entries: the names of the catalogue's features of a row, in order.
@@ -68,8 +68,8 @@ class Night:
     sources: Mapping[str, Fitted]
     plays: PlaysByUser
     plays_columns: np.ndarray
-    sides: Sides
-    sides_video: np.ndarray
+    joined: JoinedFeatures
+    joined_video: np.ndarray
     groups: Mapping[str, np.ndarray]
     of_videos: Mapping[str, np.ndarray]
     entries: tuple[str, ...]
@@ -78,14 +78,19 @@ class Night:
 
     @classmethod
     def of(
-        cls, past: Past, plays: PlaysByUser, sides: Sides, listable: pl.DataFrame, settings: SourceNeeds
+        cls,
+        past: Past,
+        plays: PlaysByUser,
+        joined: JoinedFeatures,
+        listable: pl.DataFrame,
+        settings: SourceNeeds,
     ) -> "Night":
         """Fit or read the sources, and gather the facts about each video.
 
         Args:
             past: plays before the cutoff.
             plays: of the same log, read only up to each instant; may have more videos than the past.
-            listable: the videos of `sides`, in the same order: video_id, uploaded_us, and each group of the
+            listable: the videos of `joined`, in the same order: video_id, uploaded_us, and each group of the
                 catalogue by its key, negative where unknown.
         """
         listable_id = listable[columns.VIDEO_ID].to_numpy()
@@ -98,7 +103,7 @@ class Night:
             return values
 
         received = np.full(len(video_id), -1, dtype=np.int64)
-        received[position] = sides.received()
+        received[position] = joined.received()
         catalogue = Catalogue(
             video_id,
             np.searchsorted(video_id, past.video_id),
@@ -108,28 +113,28 @@ class Night:
             received,
         )
         arrays = fitted_arrays(past, settings)
-        sides_video = np.full(len(video_id), -1, dtype=np.int64)
-        sides_video[position] = np.arange(len(position))
+        joined_video = np.full(len(video_id), -1, dtype=np.int64)
+        joined_video[position] = np.arange(len(position))
         entries = night_view(arrays).names
         return cls(
             catalogue,
-            sides_video >= 0,
+            joined_video >= 0,
             {name: source_of(name).over(arrays[name], catalogue) for name in arrays},
             plays,
             np.searchsorted(video_id, plays.video_id),
-            sides,
-            sides_video,
+            joined,
+            joined_video,
             {group.join_key: codes_of(spread(group.join_key, -1)) for group in GROUPS},
-            video_features(past, catalogue, sides, position),
+            video_features(past, catalogue, joined, position),
             entries,
-            OwnFeatures.of(sides, entries, settings.data, settings.features),
+            OwnFeatures.of(joined, entries, settings.data, settings.features),
             settings.retrieval.source_k,
         )
 
-    def of_users(self, sides: Sides, settings: SourceNeeds) -> "Night":
-        """The same night for other users; `sides` has these users and the same videos."""
+    def of_users(self, joined: JoinedFeatures, settings: SourceNeeds) -> "Night":
+        """The same night for other users; `joined` has these users and the same videos."""
         return replace(
-            self, sides=sides, own=OwnFeatures.of(sides, self.entries, settings.data, settings.features)
+            self, joined=joined, own=OwnFeatures.of(joined, self.entries, settings.data, settings.features)
         )
 
     def without(self, names: Collection[str]) -> "Night":
@@ -156,7 +161,7 @@ class Night:
         self,
         user_id: np.ndarray,
         instant_us: np.ndarray,
-        sides_user: np.ndarray,
+        joined_user: np.ndarray,
         open_to: np.ndarray | None = None,
         *,
         at_least: int = 0,
@@ -164,9 +169,9 @@ class Night:
         """The candidates of some users as of an instant each, with their features.
 
         Args:
-            user_id, instant_us, sides_user: int64 [users]; the last are positions in `sides`, -1 where
+            user_id, instant_us, joined_user: int64 [users]; the last are positions in `joined`, -1 where
                 unknown.
-            open_to: bool [users, videos of the sides], what may be listed; by default all that each user had
+            open_to: bool [users, videos of `joined`], what may be listed; by default all that each user had
                 not played.
             at_least: the fewest candidates per user, as far as enough videos are open.
         """
@@ -177,9 +182,9 @@ class Night:
             opened[:] = self.is_listable
             opened[histories.played.nonzero()] = False
         else:
-            opened[:, self.is_listable] = open_to[:, self.sides_video[self.is_listable]]
+            opened[:, self.is_listable] = open_to[:, self.joined_video[self.is_listable]]
         scores = {name: source.scores(histories) for name, source in self.sources.items()}
-        als = self._als_scores(sides_user)
+        als = self._als_scores(joined_user)
         scores[columns.ALS_SCORE] = np.nan_to_num(als)
         brought_by = np.zeros(opened.shape, dtype=np.uint32)
         for number, name in enumerate(self.sources):
@@ -200,8 +205,8 @@ class Night:
             found |= group_features(name, codes, histories, user, video)
         found |= repeat_features(histories, user, video, len(self.catalogue))
         found |= {name: values[video] for name, values in self.of_videos.items()}
-        found |= {name: values[user] for name, values in self._of_users(histories, sides_user).items()}
-        own = self.own.values(sides_user[user], self.sides_video[video])
+        found |= {name: values[user] for name, values in self._of_users(histories, joined_user).items()}
+        own = self.own.values(joined_user[user], self.joined_video[video])
         return Rows(
             user,
             video,
@@ -226,16 +231,16 @@ class Night:
         found: np.ndarray = self.catalogue.received[tied]
         return found
 
-    def _als_scores(self, sides_user: np.ndarray) -> np.ndarray:
+    def _als_scores(self, joined_user: np.ndarray) -> np.ndarray:
         """The product of Feast's factors: float32 [users, catalogue], NaN where unknown."""
-        found = np.full((len(sides_user), len(self.catalogue)), np.nan, dtype=np.float32)
-        for row, user in enumerate(sides_user.tolist()):
+        found = np.full((len(joined_user), len(self.catalogue)), np.nan, dtype=np.float32)
+        for row, user in enumerate(joined_user.tolist()):
             if user >= 0:
-                scores = products_with(self.sides.video_factors, self.sides.user_factors[user])
-                found[row, self.is_listable] = scores[self.sides_video[self.is_listable]]
+                scores = products_with(self.joined.video_factors, self.joined.user_factors[user])
+                found[row, self.is_listable] = scores[self.joined_video[self.is_listable]]
         return found
 
-    def _of_users(self, histories: Histories, sides_user: np.ndarray) -> dict[str, np.ndarray]:
+    def _of_users(self, histories: Histories, joined_user: np.ndarray) -> dict[str, np.ndarray]:
         found = {
             "history_plays": histories.plays,
             "history_likes": histories.likes,
@@ -244,8 +249,8 @@ class Night:
             "history_watched": histories.watched,
         }
         for name in OF_USER_IN_FEAST:
-            values = np.append(self.sides.user_feature(name), np.float32(np.nan))
-            found[name] = values[sides_user]
+            values = np.append(self.joined.user_feature(name), np.float32(np.nan))
+            found[name] = values[joined_user]
         return found
 
 

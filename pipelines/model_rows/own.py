@@ -7,30 +7,30 @@ import numpy as np
 
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.settings import DataSettings, FeatureSettings
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 
 
 @dataclass(frozen=True)
 class OwnFeatures:
-    """The own features of the users and videos of some sides.
+    """The own features of the users and videos that were joined.
 
     Attributes:
         users, videos: float32 [features, rows of that side + 1], NaN in the last row.
         names: users' first, then videos', then those of pairs.
-        columns: of the pairs' features, their positions in the sides' pair values.
+        columns: of the pairs' features, their positions in the joined pair values.
     """
 
     names: tuple[str, ...]
     users: np.ndarray
     videos: np.ndarray
     columns: tuple[int, ...]
-    sides: Sides
+    joined: JoinedFeatures
 
     @classmethod
     def of(
-        cls, sides: Sides, taken: Container[str], data: DataSettings, features: FeatureSettings
+        cls, joined: JoinedFeatures, taken: Container[str], data: DataSettings, features: FeatureSettings
     ) -> "OwnFeatures":
-        """The features in the sides that come from the user's own modules.
+        """The features in `joined` that come from the user's own modules.
 
         Args:
             taken: names that a row has already; a feature with such a name is prefixed by its view, as in
@@ -43,22 +43,22 @@ class OwnFeatures:
             found[kind] += view.ranked
             names |= {name: f"{view.name}__{name}" if name in taken else name for name in view.ranked}
         users, videos, pairs = found.values()
-        of_pairs = [sides.names[index] for index in sides.pair_indices[1:]]
+        of_pairs = [joined.names[index] for index in joined.pair_indices[1:]]
         return cls(
             tuple(names[name] for name in (*users, *videos, *pairs)),
-            _with_unknown([sides.user_feature(name) for name in users], len(sides.user_factors)),
-            _with_unknown([sides.video_feature(name) for name in videos], len(sides.video_factors)),
+            _with_unknown([joined.user_feature(name) for name in users], len(joined.user_factors)),
+            _with_unknown([joined.video_feature(name) for name in videos], len(joined.video_factors)),
             tuple(of_pairs.index(name) for name in pairs),
-            sides,
+            joined,
         )
 
     def values(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
         """The own features of some pairs: one float32 [pairs] array per feature.
 
         Args:
-            user, video: positions in the sides, -1 where unknown.
+            user, video: positions in `joined`, -1 where unknown.
         """
-        of_pairs = self.sides.pair_values(user, video) if self.columns else []
+        of_pairs = self.joined.pair_values(user, video) if self.columns else []
         return [
             *(column[user] for column in self.users),
             *(column[video] for column in self.videos),

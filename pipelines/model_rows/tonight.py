@@ -7,8 +7,8 @@ import polars as pl
 
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.hashing import uniform_hash
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.model_rows.night import Night
-from pipelines.model_rows.sides import Sides
 from pipelines.retrieval.fits import last_cutoff
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
@@ -20,7 +20,7 @@ __all__ = ["drawn_users", "night_as_of", "read_plays"]
 def night_as_of(
     plays: pl.DataFrame,
     as_of: datetime,
-    sides: Sides,
+    joined: JoinedFeatures,
     listable: pl.DataFrame,
     settings: SourceNeeds,
     *,
@@ -30,13 +30,13 @@ def night_as_of(
 
     Args:
         plays: the whole log, as `read_plays` gives it.
-        sides, listable: of the users and videos that are scored, as `Night.of` takes them.
+        joined, listable: of the users and videos that are scored, as `Night.of` takes them.
         user_id: int64, these users; the night knows the histories of nobody else.
     """
     past = Past.of(plays, as_of, settings.data)
     cutoff = last_cutoff(as_of, settings.data)
     fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings.data)
-    return Night.of(fitted, PlaysByUser(past, user_id), sides, listable, settings)
+    return Night.of(fitted, PlaysByUser(past, user_id), joined, listable, settings)
 
 
 def drawn_users(user_id: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.formulas import VIDEO_PRIOR_PLAYS, days_between, shrunk_share
 from nightreel.core.catalogue.night import OF_VIDEO_IN_FEAST, WINDOWS_DAYS
 from nightreel.core.instants import DAY_US
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Catalogue
 
@@ -14,7 +14,7 @@ _USUAL_RATIO = 0.5
 
 
 def video_features(
-    past: Past, catalogue: Catalogue, sides: Sides, listable: np.ndarray
+    past: Past, catalogue: Catalogue, joined: JoinedFeatures, listable: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Features of the videos at the cutoff of the past, by name.
 
@@ -22,7 +22,7 @@ def video_features(
     log.
 
     Args:
-        listable: int64, the position in the catalogue of each video of `sides`.
+        listable: int64, the position in the catalogue of each video of `joined`.
 
     Returns:
         float32 [videos of the catalogue].
@@ -54,7 +54,7 @@ def video_features(
         found[f"days_since_{name}"] = days_between(at_us, past.cutoff_us)
     for name in OF_VIDEO_IN_FEAST:
         values = np.full(len(catalogue), np.nan, dtype=np.float32)
-        values[listable] = sides.video_feature(name)
+        values[listable] = joined.video_feature(name)
         found[name] = (
             _relative(np.nan_to_num(values), listable) if name in columns.LAST_DAY_COUNTS else values
         )

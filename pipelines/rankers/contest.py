@@ -79,10 +79,10 @@ def contest(
     qualities: list[tuple[np.ndarray, np.ndarray]] = []
     with progress("objectives", total=len(arenas)) as advance:
         for arena in arenas:
-            sides = arena.sides(data, store, settings)
+            joined = arena.joined(data, store, settings)
             of_both = (
-                shown_lists(arena, sides, shown, settings.ranker, settings.seed),
-                next_day_lists(arena, sides, next_day, data.plays, settings),
+                shown_lists(arena, joined, shown, settings.ranker, settings.seed),
+                next_day_lists(arena, joined, next_day, data.plays, settings),
             )
             qualities.append((arena.quality(of_both[0]), arena.quality(of_both[1])))
             advance()

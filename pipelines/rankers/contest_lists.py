@@ -14,9 +14,9 @@ from nightreel.core.settings import RankerSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.model_rows.blocks import made_in_order
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.model_rows.night import Rows
 from pipelines.model_rows.ordering import best_positions
-from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.model_rows.tonight import drawn_users, night_as_of
 from pipelines.rankers.common_order import means_over_users, plays_of
 from pipelines.rankers.hybrid import HybridRanker
@@ -70,10 +70,10 @@ class Arena:
         named[np.searchsorted(user_id, user), np.searchsorted(video_id, video)] = True
         return cls(as_of, user_id, listable, ~named if closed else named, liked)
 
-    def sides(self, data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> Sides:
+    def joined(self, data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> JoinedFeatures:
         """Feast's features of these users and videos."""
         video_id = self.listable[columns.VIDEO_ID].to_numpy()
-        return sides_as_of(
+        return join_features(
             store, data.encoding, self.user_id, video_id, as_of=self.as_of, zone=settings.data.zone
         )
 
@@ -105,11 +105,11 @@ class Arena:
 
 
 def shown_lists(
-    arena: Arena, sides: Sides, ranker: HybridRanker, settings: RankerSettings, seed: int
+    arena: Arena, joined: JoinedFeatures, ranker: HybridRanker, settings: RankerSettings, seed: int
 ) -> list[np.ndarray]:
     """Each user's list by the rankers of objective `shown`: positions in `listable`, best first."""
-    pairs = PairRanker.of(ranker, sides)
-    shrinkage, plays = ranker.shrinkage, plays_of(sides)
+    pairs = PairRanker.of(ranker, joined)
+    shrinkage, plays = ranker.shrinkage, plays_of(joined)
     common = np.zeros(0)
     if not shrinkage.changes_nothing:
         common = means_over_users(pairs, drawn_users(arena.user_id, MEAN_USERS, seed))
@@ -129,7 +129,7 @@ def shown_lists(
 
 
 def next_day_lists(
-    arena: Arena, sides: Sides, ranker: NextDayRanker, plays: pl.DataFrame, settings: RankerNeeds
+    arena: Arena, joined: JoinedFeatures, ranker: NextDayRanker, plays: pl.DataFrame, settings: RankerNeeds
 ) -> list[np.ndarray]:
     """Each user's list by the rankers of objective `next_day`: positions in `listable`, best first.
 
@@ -137,7 +137,7 @@ def next_day_lists(
         plays: the log.
     """
     used = without_sources(settings, ranker.left_out)
-    night = night_as_of(plays, arena.as_of, sides, arena.listable, used, user_id=arena.user_id)
+    night = night_as_of(plays, arena.as_of, joined, arena.listable, used, user_id=arena.user_id)
     found = []
     as_of_us = unix_us(arena.as_of)
 
@@ -157,7 +157,7 @@ def next_day_lists(
             if common is not None:
                 ordering = ranker.shrunk(ordering, common[rows.video[own]], rows.features[own])
             best = _first(own, ordering)
-            found.append(night.sides_video[rows.video[best]])
+            found.append(night.joined_video[rows.video[best]])
     return found
 
 

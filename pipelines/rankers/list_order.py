@@ -27,8 +27,8 @@ from nightreel.core import columns
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.hashing import uniform_hash
 from pipelines.metrics import Order, Outcome, RankedLists
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.model_rows.ordering import best_positions, in_turn
-from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker, order_components
@@ -66,7 +66,7 @@ class PastLists:
         plays: float64 [videos], each video's plays after the instant, at least 1.
     """
 
-    sides: Sides
+    joined: JoinedFeatures
     seen: np.ndarray
     liked: np.ndarray
     plays: np.ndarray
@@ -91,7 +91,7 @@ class PastLists:
         user_id = np.sort(user_id[drawn[:_MOST_USERS]])
         video_id = before[columns.VIDEO_ID].unique().sort().to_numpy()
         encoding, zone = data.encoding, settings.data.zone
-        sides = sides_as_of(store, encoding, user_id, video_id, as_of=data.cuts.stop_from, zone=zone)
+        joined = join_features(store, encoding, user_id, video_id, as_of=data.cuts.stop_from, zone=zone)
 
         def table(pairs: pl.DataFrame) -> np.ndarray:
             of_users = pairs.filter(pl.col(columns.USER_ID).is_in(pl.Series(user_id).implode()))
@@ -103,11 +103,11 @@ class PastLists:
         plays = np.bincount(
             np.searchsorted(video_id, after[columns.VIDEO_ID].to_numpy()), minlength=len(video_id)
         )
-        return cls(sides, table(before), table(liked), np.maximum(plays, 1.0), settings)
+        return cls(joined, table(before), table(liked), np.maximum(plays, 1.0), settings)
 
     def kept(self, ranker: HybridRanker) -> KeptRows:
         """The rows that the filter keeps of each list, and the scores that order them."""
-        pairs, well = PairRanker.of(ranker, self.sides), self.sides.received()
+        pairs, well = PairRanker.of(ranker, self.joined), self.joined.received()
         starts = range(0, len(self.seen), _BLOCK_USERS)
         with ThreadPoolExecutor(self.settings.threads) as pool:
             parts = list(pool.map(lambda start: list(self._kept(pairs, well, start)), starts))

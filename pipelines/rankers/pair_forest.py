@@ -19,7 +19,7 @@ from functools import cached_property
 import lightgbm as lgb
 import numpy as np
 
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.rankers.block_forest import Block, add_blocks, blocks_of
 from pipelines.rankers.borders import Borders
 from pipelines.rankers.forest import LEAVES_MAX, Split, Tree, open_leaves, read_trees
@@ -137,11 +137,11 @@ class PairForest:
     Attributes:
         videos: uint64 [trees, videos], the leaves that remain possible for a video.
         classes: the same masks, each different one once.
-        of_pairs: the splits on the features of a pair, in the order of the sides' pair_indices.
+        of_pairs: the splits on the features of a pair, in the order of `pair_indices`.
         values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
     """
 
-    sides: Sides
+    joined: JoinedFeatures
     trees: tuple[Tree, ...]
     videos: np.ndarray
     classes: _Classes
@@ -149,7 +149,7 @@ class PairForest:
     values: np.ndarray
 
     @classmethod
-    def of(cls, booster: lgb.Booster, sides: Sides) -> "PairForest":
+    def of(cls, booster: lgb.Booster, joined: JoinedFeatures) -> "PairForest":
         """Read a model's trees, and evaluate their splits on video features.
 
         Raises:
@@ -160,20 +160,20 @@ class PairForest:
         for number, tree in enumerate(trees):
             leaves = np.uint64(1) << np.arange(len(tree.leaf_values), dtype=np.uint64)
             values[number, (leaves * DE_BRUIJN) >> TOP_BITS] = tree.leaf_values
-        videos = open_leaves(trees, sides.video_columns(), len(sides.video_factors))
-        of_pairs = _Intervals.of(trees, sides.pair_indices)
-        return cls(sides, trees, videos, _Classes.of(videos), of_pairs, values)
+        videos = open_leaves(trees, joined.video_columns(), len(joined.video_factors))
+        of_pairs = _Intervals.of(trees, joined.pair_indices)
+        return cls(joined, trees, videos, _Classes.of(videos), of_pairs, values)
 
     def of_users(self, users: np.ndarray) -> np.ndarray:
-        """The leaves left possible for users, given as positions in the sides: uint64 [trees, users]."""
-        return open_leaves(self.trees, self.sides.user_columns(users), len(users))
+        """The leaves left possible for users, given as positions in `joined`: uint64 [trees, users]."""
+        return open_leaves(self.trees, self.joined.user_columns(users), len(users))
 
     def grid(self, users: np.ndarray, *pair_values: np.ndarray) -> np.ndarray:
         """The raw scores of some users with all videos.
 
         Args:
             users: uint64 [trees, users], from `of_users`.
-            pair_values: float32 [users, videos] each, in the order of the sides' pair_indices: als_score
+            pair_values: float32 [users, videos] each, in the order of `pair_indices`: als_score
                 first.
 
         Returns:
@@ -200,17 +200,17 @@ class PairForest:
         return total
 
     def catalogue(self, users: np.ndarray, rows: np.ndarray, als_scores: np.ndarray) -> np.ndarray:
-        """The same as `grid`, from the sides' own features of pairs but als_score.
+        """The same as `grid`, from the joined features of pairs but als_score.
 
         Args:
             users: uint64 [trees, users], from `of_users`.
-            rows: int64 [users], their positions in the sides.
+            rows: int64 [users], their positions in `joined`.
             als_scores: float32 [users, videos].
         """
         blocks = self._blocks
         if blocks is None:
-            return self.grid(users, als_scores, *self.sides.pair_grid(rows))
-        (table,), (als, other) = self.sides.pairs, self.of_pairs.borders
+            return self.grid(users, als_scores, *self.joined.pair_grid(rows))
+        (table,), (als, other) = self.joined.pairs, self.of_pairs.borders
         (values,) = table.by_group(rows)
         numbers = np.empty(als_scores.shape, dtype=np.uint32)
         of_groups = np.empty(values.shape, dtype=np.uint32)
@@ -231,7 +231,7 @@ class PairForest:
     @cached_property
     def _blocks(self) -> tuple[Block, ...] | None:
         """The trees in blocks, if pairs have one feature beside als_score and every tree has a table."""
-        if [len(table.indices) for table in self.sides.pairs] != [1]:
+        if [len(table.indices) for table in self.joined.pairs] != [1]:
             return None
         of_pairs, starts = self.of_pairs, self._table_starts(self.videos.shape[1])
         return blocks_of(
@@ -246,7 +246,7 @@ class PairForest:
         Args:
             users: uint64 [trees, users], from `of_users`.
             user: int [pairs], each pair's column there.
-            video: int [pairs], each pair's position in the sides.
+            video: int [pairs], the position of each pair's video in `joined`.
             pair_values: float32 [pairs] each, as in `grid`.
 
         Returns:

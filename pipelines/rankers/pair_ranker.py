@@ -9,8 +9,8 @@ import lightgbm as lgb
 import numpy as np
 from scipy.special import expit
 
+from pipelines.model_rows.joined_features import EncodedFeatures, JoinedFeatures
 from pipelines.model_rows.pair_table import PairTable
-from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_forest import PairForest
 
@@ -20,36 +20,38 @@ PAIRS_AT_A_TIME = 65_536
 
 @dataclass(frozen=True)
 class PairRanker:
-    """Classifier and regressor over the sides, as `HybridRanker` is over a matrix of rows."""
+    """Classifier and regressor over joined features, as `HybridRanker` is over a matrix of rows."""
 
     ranker: HybridRanker
-    sides: Sides
+    joined: JoinedFeatures
     classifier: PairForest
     regressor: PairForest
 
     @classmethod
-    def of(cls, ranker: HybridRanker, sides: Sides) -> "PairRanker":
+    def of(cls, ranker: HybridRanker, joined: JoinedFeatures) -> "PairRanker":
         """Read both models. Raises InputError for models that `read_trees` refuses."""
         return cls(
-            ranker, sides, PairForest.of(ranker.classifier, sides), PairForest.of(ranker.regressor, sides)
+            ranker, joined, PairForest.of(ranker.classifier, joined), PairForest.of(ranker.regressor, joined)
         )
 
-    def with_users(self, users: Side, factors: np.ndarray, pairs: tuple[PairTable, ...] = ()) -> "PairRanker":
+    def with_users(
+        self, users: EncodedFeatures, factors: np.ndarray, pairs: tuple[PairTable, ...] = ()
+    ) -> "PairRanker":
         """The same for other users; what was evaluated for the videos is kept.
 
         Args:
-            factors, pairs: `user_factors` and `pairs` as in `Sides`.
+            factors, pairs: `user_factors` and `pairs` as in `JoinedFeatures`.
         """
-        sides = replace(self.sides, users=users, user_factors=factors, pairs=pairs)
+        joined = replace(self.joined, users=users, user_factors=factors, pairs=pairs)
         return replace(
             self,
-            sides=sides,
-            classifier=replace(self.classifier, sides=sides),
-            regressor=replace(self.regressor, sides=sides),
+            joined=joined,
+            classifier=replace(self.classifier, joined=joined),
+            regressor=replace(self.regressor, joined=joined),
         )
 
     def block(self, users: np.ndarray) -> "UserBlock":
-        """Some users, by their positions in the sides, with their splits evaluated."""
+        """Some users, by their positions in `joined`, with their splits evaluated."""
         return UserBlock(self, users, self.classifier.of_users(users), self.regressor.of_users(users))
 
 
@@ -84,16 +86,16 @@ class UserBlock:
         self, forest: PairForest, leaves: np.ndarray
     ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Block by block of these users, their als_score and a model's raw scores with all videos."""
-        sides = self.ranker.sides
-        step = max(1, PAIRS_AT_A_TIME // len(sides.video_factors))
+        joined = self.ranker.joined
+        step = max(1, PAIRS_AT_A_TIME // len(joined.video_factors))
         for start in range(0, len(self.users), step):
             part = slice(start, min(start + step, len(self.users)))
-            als = sides.als_grid(self.users[part])
+            als = joined.als_grid(self.users[part])
             yield part, als, forest.catalogue(leaves[:, part], self.users[part], als)
 
     def probability(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
         """The probability that a play is liked: float64 [pairs]. Arguments as for `regressed`."""
-        others = self.ranker.sides.pair_values(self.users[user], video)
+        others = self.ranker.joined.pair_values(self.users[user], video)
         probability: np.ndarray = expit(
             self.ranker.classifier.pairs(self.classifier_leaves, user, video, als_score, *others)
         )
@@ -104,19 +106,19 @@ class UserBlock:
 
         Args:
             user: int [pairs], each pair's position among these users.
-            video: int [pairs], its position in the sides.
+            video: int [pairs], its position in `joined`.
             als_score: float32 [pairs].
 
         Returns:
             float64 [pairs].
         """
-        others = self.ranker.sides.pair_values(self.users[user], video)
+        others = self.ranker.joined.pair_values(self.users[user], video)
         return self.ranker.regressor.pairs(self.regressor_leaves, user, video, als_score, *others)
 
 
 def scores_of_pairs(
     booster: lgb.Booster,
-    sides: Sides,
+    joined: JoinedFeatures,
     user: np.ndarray,
     video: np.ndarray,
     als_score: np.ndarray,
@@ -126,7 +128,7 @@ def scores_of_pairs(
     """A model's raw scores of any pairs.
 
     Args:
-        user, video: int [pairs], positions in the sides, user ascending.
+        user, video: int [pairs], positions in `joined`, user ascending.
         als_score: float32 [pairs].
 
     Returns:
@@ -135,13 +137,13 @@ def scores_of_pairs(
     Raises:
         InputError: for a model that cannot be taken apart.
     """
-    forest = PairForest.of(booster, sides)
+    forest = PairForest.of(booster, joined)
     scores = np.empty(len(user))
 
     def score(start: int) -> None:
         part = slice(start, start + PAIRS_AT_A_TIME)
         own, index = np.unique(user[part], return_inverse=True)
-        others = sides.pair_values(user[part], video[part])
+        others = joined.pair_values(user[part], video[part])
         scores[part] = forest.pairs(forest.of_users(own), index, video[part], als_score[part], *others)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -149,11 +151,11 @@ def scores_of_pairs(
     return scores
 
 
-def als_scores_of_pairs(sides: Sides, user: np.ndarray, video: np.ndarray) -> np.ndarray:
+def als_scores_of_pairs(joined: JoinedFeatures, user: np.ndarray, video: np.ndarray) -> np.ndarray:
     """The als_score of any pairs.
 
     Args:
-        user, video: int [pairs], positions in the sides, user ascending.
+        user, video: int [pairs], positions in `joined`, user ascending.
 
     Returns:
         float32 [pairs], NaN where either has no factors.
@@ -161,5 +163,5 @@ def als_scores_of_pairs(sides: Sides, user: np.ndarray, video: np.ndarray) -> np
     scores = np.empty(len(user), dtype=np.float32)
     known, starts = np.unique(user, return_index=True)
     for one, (start, end) in zip(known.tolist(), pairwise([*starts.tolist(), len(user)]), strict=True):
-        scores[start:end] = sides.als_scores(one, video[start:end])
+        scores[start:end] = joined.als_scores(one, video[start:end])
     return scores

@@ -22,9 +22,9 @@ from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.hashing import uniform_hash
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.encoding import FeatureEncoding
+from pipelines.model_rows.joined_features import join_features
 from pipelines.model_rows.listable import known_videos
 from pipelines.model_rows.night import Night, Rows
-from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers.examples import Examples, examples_of_nights
 from pipelines.retrieval.fits import source_names
 from pipelines.retrieval.histories import PlaysByUser
@@ -214,9 +214,9 @@ def _night_of(
     """The night that begins at the examples' cutoff, with the Feast features of their users."""
     listable = known_videos(settings.paths, settings.data, one.cutoff)
     users, videos = np.unique(one.user_id), listable[columns.VIDEO_ID].to_numpy()
-    sides = sides_as_of(store, encoding, users, videos, as_of=one.cutoff, zone=settings.data.zone)
+    joined = join_features(store, encoding, users, videos, as_of=one.cutoff, zone=settings.data.zone)
     give_back_memory()  # what Feast's sources were read into; the fits need some hundred megabytes
-    return Night.of(Past.of(plays, one.cutoff, settings.data), index, sides, listable, settings)
+    return Night.of(Past.of(plays, one.cutoff, settings.data), index, joined, listable, settings)
 
 
 def _rows_of(

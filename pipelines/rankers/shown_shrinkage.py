@@ -36,7 +36,7 @@ def lists_of_matrix(data: TrainingData, store: FeatureStore, settings: RankerNee
     user, video = (arena.liked[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
     liked[np.searchsorted(arena.user_id, user), np.searchsorted(video_id, video)] = True
     watched = np.maximum(arena.opened.sum(axis=0), 1.0)
-    return PastLists(arena.sides(data, store, settings), ~arena.opened, liked, watched, settings)
+    return PastLists(arena.joined(data, store, settings), ~arena.opened, liked, watched, settings)
 
 
 def with_fitted_shrinkage(ranker: HybridRanker, lists: PastLists | None) -> HybridRanker:
@@ -56,10 +56,10 @@ def with_fitted_shrinkage(ranker: HybridRanker, lists: PastLists | None) -> Hybr
         regressed=rows.regressed[is_informative],
         als_score=rows.als_score[is_informative],
     )
-    pairs = PairRanker.of(ranker, lists.sides)
+    pairs = PairRanker.of(ranker, lists.joined)
     some = drawn_users(np.arange(len(lists.seen)), MEAN_USERS, lists.settings.seed)
     common = means_over_users(pairs, some)
-    plays = plays_of(lists.sides)
+    plays = plays_of(lists.joined)
     gains = lists.gains(rows)
     scores = ranker.ordering(rows.regressed, rows.als_score)
     found: Shrinkage = fitted_shrinkage(

@@ -28,7 +28,7 @@ def lists_of_models(
     """
     made, candidates = night.night.without(ranker.left_out), night.candidates
     ranker.require_features(made.names)
-    received = night.sides.received()
+    received = night.joined.received()
 
     def block(start: int) -> Mapping[str, pl.DataFrame]:
         users = np.arange(start, min(start + _BLOCK_USERS, len(candidates.user_id)))
@@ -36,7 +36,7 @@ def lists_of_models(
         instants = np.full(len(users), unix_us(night.day.as_of))
         open_to = candidates.open_to(users)
         rows = made.rows(user_id, instants, users, open_to, at_least=night.settings.lists.top_k)
-        video = made.sides_video[rows.video]
+        video = made.joined_video[rows.video]
         found = {}
         # What decides where the model ties, the last first: as for the published lists.
         classified = ranker.raw(CLASSIFIER, rows.features)
@@ -57,11 +57,11 @@ def lists_of_shown_models(
     """The same for objective `shown`: a hybrid whose two stages are one model is that model alone."""
     depth = night.depth
     settings = night.settings.changed({"lists.top_k": depth, "ranker.filter_k": depth})
-    own = OwnSources.of(night.candidates, night.sides, night.day.as_of, settings)
+    own = OwnSources.of(night.candidates, night.joined, night.day.as_of, settings)
     for model, booster in ((CLASSIFIER, ranker.classifier), (REGRESSOR, ranker.regressor)):
         if model in asked:
             alone = HybridRanker(ranker.encoding, booster, booster, ranker.threads)
-            for lists in score_users(night.candidates, night.sides, alone, settings, own):
+            for lists in score_users(night.candidates, night.joined, alone, settings, own):
                 yield {model: _first(lists.user_id, lists.video_id, depth)}
 
 

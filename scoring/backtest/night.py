@@ -15,8 +15,8 @@ from nightreel.core.settings.needs import NightNeeds
 from pipelines.backtest_files import DEPTH, BacktestDay, sampled_share
 from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_rows.encoding import FeatureEncoding
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.model_rows.night import Night
-from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers.slices import days_of_table
 from pipelines.user_sample import UserSample
 from scoring.lists.candidates import Candidates
@@ -61,7 +61,7 @@ class PastNight:
 
         A sampled night and the whole one refer to each other, so neither would be released otherwise.
         """
-        for made in ("night", "sides", "sampled"):
+        for made in ("night", "joined", "sampled"):
             vars(self).pop(made, None)
 
     @property
@@ -81,10 +81,10 @@ class PastNight:
         return of_settings or bool(self.candidates.rules.rules)
 
     @cached_property
-    def sides(self) -> Sides:
+    def joined(self) -> JoinedFeatures:
         """Feast's features of users and videos, joined once for all systems."""
         candidates = self.candidates
-        return sides_as_of(
+        return join_features(
             self.store,
             self.encoding,
             candidates.user_id,
@@ -97,8 +97,8 @@ class PastNight:
     def night(self) -> Night:
         """The candidate sources, fitted on the plays before the day, and the pair features."""
         if self.whole is not None and "night" in vars(self.whole):
-            return self.whole.night.of_users(self.sides, self.settings)
-        return night_of(self.candidates, self.sides, self.plays, self.day.as_of, self.settings)
+            return self.whole.night.of_users(self.joined, self.settings)
+        return night_of(self.candidates, self.joined, self.plays, self.day.as_of, self.settings)
 
 
 class PastNights:

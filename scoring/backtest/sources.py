@@ -34,7 +34,7 @@ def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Map
         histories = made.plays.histories(user_id, instants, made.plays_columns, len(made.catalogue))
         seen = np.unpackbits(candidates.seen[users], axis=1, count=len(candidates.video_id))
         opened = np.zeros((len(user_id), len(made.catalogue)), dtype=bool)
-        opened[:, made.is_listable] = seen[:, made.sides_video[made.is_listable]] == 0
+        opened[:, made.is_listable] = seen[:, made.joined_video[made.is_listable]] == 0
         return {
             system: _ordered(made.sources[source].scores(histories), opened, user_id, made, night.depth)
             for system, source in names.items()

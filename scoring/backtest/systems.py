@@ -115,16 +115,16 @@ def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]
 
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
         settings, depth = night.settings, night.depth
-        own = OwnSources.of(night.candidates, night.sides, night.day.as_of, settings)
+        own = OwnSources.of(night.candidates, night.joined, night.day.as_of, settings)
 
         def lists(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
-            return score_users(among, night.sides, ranker, changed, own)
+            return score_users(among, night.joined, ranker, changed, own)
 
         candidates = night.candidates
         longer = lists(candidates, settings.changed({"lists.top_k": max(settings.lists.top_k, depth)}))
         if night.is_moved:
             return _continued_blocks(
-                with_last_words(lists, candidates, night.sides, night.day.as_of, settings), longer, depth
+                with_last_words(lists, candidates, night.joined, night.day.as_of, settings), longer, depth
             )
         if settings.lists.top_k >= depth or (
             filter_size(settings.ranker, settings.lists) >= depth and not night.candidates.caps
@@ -149,7 +149,7 @@ def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFr
 
         blocks = next_day_lists(night.candidates, made, ranker, as_of, settings, length=length)
         if night.is_moved:
-            moved = with_last_words(lists, night.candidates, night.sides, as_of, settings)
+            moved = with_last_words(lists, night.candidates, night.joined, as_of, settings)
             return _continued_blocks(moved, blocks, night.depth)
         return (_rows(block, night.depth) for block in blocks)
 

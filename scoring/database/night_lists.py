@@ -13,7 +13,7 @@ from nightreel.core.ids import Ids
 from nightreel.core.settings.experiments import ExperimentSettings
 from nightreel.core.settings.needs import NightNeeds
 from pipelines.known import last_arrival
-from pipelines.model_rows.sides import sides_as_of
+from pipelines.model_rows.joined_features import join_features
 from pipelines.rankers import HybridRanker
 from scoring.lists.arms import Arm, arms_of
 from scoring.lists.candidates import Candidates
@@ -65,7 +65,7 @@ def lists_of_night(
             )
         settings = arm.settings(home)
         ranker = HybridRanker.load(arm.model.folder, threads=settings.threads)
-        sides = sides_as_of(
+        joined = join_features(
             store,
             ranker.encoding,
             own.user_id,
@@ -75,10 +75,10 @@ def lists_of_night(
             profiles_at=profiles_at,
         )
         if settings.cluster.engine == "ray":
-            work = work_of_model(own, sides, model=arm.model, as_of=instant, settings=settings)
+            work = work_of_model(own, joined, model=arm.model, as_of=instant, settings=settings)
             found.append(ArmLists(arm, own, work))
         else:
-            lists = lists_of_model(own, sides, ranker, model=arm.model, as_of=instant, settings=settings)
+            lists = lists_of_model(own, joined, ranker, model=arm.model, as_of=instant, settings=settings)
             found.append(ArmLists(arm, own, in_arm(lists, arm.name)))
     return every, found
 

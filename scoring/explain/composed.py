@@ -16,8 +16,8 @@ from nightreel.core.settings.needs import NightNeeds
 from pipelines.known import last_arrival
 from pipelines.local_days import ALWAYS_KNOWN
 from pipelines.model_registry import ModelVersion
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.model_rows.night import Night
-from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
@@ -49,7 +49,7 @@ class NightOfUser:
     blocklist: np.ndarray
     profiles_at: datetime
     candidates: Candidates
-    sides: Sides
+    joined: JoinedFeatures
     plays: pl.DataFrame
     user: int
     user_id: int
@@ -86,7 +86,7 @@ class NightOfUser:
         else:
             chosen, followed = score.users_to_trace(every, ranker, user, settings.seed)
         candidates = every.of_users(chosen)
-        sides = sides_as_of(
+        joined = join_features(
             store,
             ranker.encoding,
             candidates.user_id,
@@ -104,7 +104,7 @@ class NightOfUser:
             exclusions.blocklist,
             profiles_at,
             candidates,
-            sides,
+            joined,
             log.head(log[columns.EVENT_TIMESTAMP].search_sorted(as_of, side="left")),
             int(np.searchsorted(chosen, user)),
             user_id,
@@ -113,18 +113,18 @@ class NightOfUser:
 
     def _traced(self, followed: int) -> "NightOfUser":
         """The same with the way of the user whose list it is."""
-        candidates, sides, as_of, settings = self.candidates, self.sides, self.run.as_of, self.settings
+        candidates, joined, as_of, settings = self.candidates, self.joined, self.run.as_of, self.settings
         if objective_of(self.model) == NEXT_DAY:
             # A night reads only plays before the instant.
             ranker = NextDayRanker.load(self.model.folder, NEXT_DAY)
             used = without_sources(settings, ranker.left_out)
-            night = next_day.night_of(candidates, sides, self.plays, as_of, used)
+            night = next_day.night_of(candidates, joined, self.plays, as_of, used)
             trace = next_day.trace_of_user(candidates, night, ranker, as_of, settings=settings, user=followed)
             return replace(self, trace=trace, night=night)
         if not candidates.has_history[followed]:
             return self
-        own = OwnSources.of(candidates, sides, as_of, settings)
-        of_shown = score.trace_of_user(candidates, sides, self.ranker, settings, own=own, user=followed)
+        own = OwnSources.of(candidates, joined, as_of, settings)
+        of_shown = score.trace_of_user(candidates, joined, self.ranker, settings, own=own, user=followed)
         return replace(self, trace=of_shown)
 
     @property
@@ -142,4 +142,4 @@ class NightOfUser:
         """Position of a video in the order, from 1; None if it was not ordered."""
         if self.trace is not None:
             return self.trace.position(video)
-        return int(np.flatnonzero(top_rated(self.candidates, self.sides) == video)[0]) + 1
+        return int(np.flatnonzero(top_rated(self.candidates, self.joined) == video)[0]) + 1

@@ -86,8 +86,8 @@ class HybridLists:
             self._order(stages),
             listed,
             {"classifier": self.ranker.ranker.classifier, "regressor": self.ranker.ranker.regressor},
-            self.ranker.sides.names,
-            partial(self.ranker.sides.pair, user),
+            self.ranker.joined.names,
+            partial(self.ranker.joined.pair, user),
         )
 
     def _ordered_lists(self, block: UserBlock) -> Iterator["OneList"]:
@@ -112,10 +112,10 @@ class HybridLists:
         brought_by = np.zeros(len(every), dtype=np.uint32)
         if self.retrieval is not None:
             videos, of_videos = self.retrieval.of_user(
-                open_videos, block.ranker.sides.user_factors[one], int(self.candidates.user_id[one])
+                open_videos, block.ranker.joined.user_factors[one], int(self.candidates.user_id[one])
             )
             brought_by[np.searchsorted(every, videos)] = of_videos
-        pairs = (every, block.ranker.sides.als_scores(one, every), brought_by)
+        pairs = (every, block.ranker.joined.als_scores(one, every), brought_by)
         (classifier,) = self._of_pairs(block.probability, user, [pairs])
         (regressor,) = self._of_pairs(block.regressed, user, [pairs])
         return self._stages(one, (*pairs, classifier), regressor)
@@ -214,11 +214,11 @@ class HybridLists:
 
     def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The user's candidates, their als_score and what brought them."""
-        sides = self.ranker.sides
+        joined = self.ranker.joined
         videos, brought_by = retrieval.of_user(
-            self.candidates.open_videos(user), sides.user_factors[user], int(self.candidates.user_id[user])
+            self.candidates.open_videos(user), joined.user_factors[user], int(self.candidates.user_id[user])
         )
-        return videos, sides.als_scores(user, videos), brought_by
+        return videos, joined.als_scores(user, videos), brought_by
 
     def _of_pairs(
         self,

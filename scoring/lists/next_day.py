@@ -16,8 +16,8 @@ from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.instants import unix_us
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.blocks import made_in_order
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.model_rows.night import Night, Rows
-from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import night_as_of
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
@@ -81,7 +81,11 @@ def users_to_trace(candidates: Candidates, user: int, seed: int) -> np.ndarray:
 
 
 def night_of(
-    candidates: Candidates, sides: Sides, plays: pl.DataFrame, as_of: datetime, settings: RankerNeeds
+    candidates: Candidates,
+    joined: JoinedFeatures,
+    plays: pl.DataFrame,
+    as_of: datetime,
+    settings: RankerNeeds,
 ) -> Night:
     """Candidate sources and pair features of these candidates as of an instant, from the whole log."""
     about = candidates.about
@@ -91,7 +95,7 @@ def night_of(
     }
     uploaded_us = unknown if about is None else about.uploaded_us
     listable = pl.DataFrame({columns.VIDEO_ID: candidates.video_id, **of_videos, "uploaded_us": uploaded_us})
-    return night_as_of(plays, as_of, sides, listable, settings, user_id=candidates.user_id)
+    return night_as_of(plays, as_of, joined, listable, settings, user_id=candidates.user_id)
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class NextDayScoring:
         """Prepare; arguments and errors are those of `next_day_lists`."""
         ranker.require_features(night.names)
         as_of_us = unix_us(as_of)
-        received = night.sides.received()
+        received = night.joined.received()
         scoring = cls(candidates, night, received, ranker, as_of_us, settings, length or settings.lists.top_k)
         scoring = replace(scoring, common=scoring.means_over_users())
         unknown = np.flatnonzero(~scoring.has_own_list(slice(None)))

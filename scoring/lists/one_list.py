@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightreel.core import columns
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 from scoring.lists.candidates import Candidates, first_within_caps
 from scoring.lists.retrieval import top_rated
 from scoring.lists.rows import POPULAR, Lists
@@ -39,10 +39,10 @@ class OneList:
         )
 
 
-def popular_list(candidates: Candidates, sides: Sides, k: int) -> OneList:
+def popular_list(candidates: Candidates, joined: JoinedFeatures, k: int) -> OneList:
     """The best received videos; `score` is their smoothed share, and no stage scores these rows."""
-    share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
-    order = first_within_caps(top_rated(candidates, sides), candidates.caps, k)
+    share = np.nan_to_num(joined.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
+    order = first_within_caps(top_rated(candidates, joined), candidates.caps, k)
     none = np.full(len(order), np.nan)
     return OneList(
         candidates.video_id[order], share[order], none, none, none, POPULAR, np.full(len(order), "")

@@ -9,7 +9,7 @@ import numpy as np
 from nightreel.core.errors import InputError
 from nightreel.core.settings import CANDIDATE_SOURCES, RankerSettings, RetrievalSettings
 from nightreel.core.settings.needs import SourceNeeds
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.model_rows.tonight import read_plays
 from pipelines.retrieval.fits import fitted_arrays, last_cutoff
 from pipelines.retrieval.histories import PlaysByUser
@@ -56,7 +56,7 @@ class OwnSources:
 
     @classmethod
     def of(
-        cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: SourceNeeds
+        cls, candidates: Candidates, joined: JoinedFeatures, as_of: datetime, settings: SourceNeeds
     ) -> "OwnSources | None":
         """Fit the sources, or read fitted ones; None if the settings name none."""
         names = own_candidates(settings.retrieval)
@@ -69,7 +69,7 @@ class OwnSources:
         listed = np.searchsorted(video_id, candidates.video_id)
         unknown = np.full(len(video_id), -1, dtype=np.int64)
         received = unknown.copy()
-        received[listed] = sides.received()
+        received[listed] = joined.received()
         at = np.searchsorted(video_id, fitted_on.video_id)
         catalogue = Catalogue(video_id, at, unknown, unknown, unknown, received)
         arrays = fitted_arrays(fitted_on, settings, names)

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from nightreel.core.settings.needs import RankerNeeds
+from pipelines.model_rows.joined_features import EncodedFeatures, JoinedFeatures
 from pipelines.model_rows.pair_table import PairTable
-from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.pair_ranker import PairRanker
 from scoring.lists.candidates import Candidates
@@ -43,25 +43,25 @@ class Work:
 
 def work_of_shown(
     candidates: Candidates,
-    sides: Sides,
+    joined: JoinedFeatures,
     model_folder: Path,
     settings: RankerNeeds,
     rules: ListRules | None = None,
 ) -> Work:
     """The lists of `score_users`, after the rules, from the model version in `model_folder`."""
-    nobody = _Users.of(candidates, sides, slice(0, 0))
-    retrieval = Retrieval.of(candidates, sides, settings)
-    ranker = PairRanker.of(HybridRanker.load(model_folder, threads=1), sides)
+    nobody = _Users.of(candidates, joined, slice(0, 0))
+    retrieval = Retrieval.of(candidates, joined, settings)
+    ranker = PairRanker.of(HybridRanker.load(model_folder, threads=1), joined)
     common = _Shown(
         nobody.of_candidates(candidates),
-        replace(sides, users=nobody.side(sides), user_factors=nobody.factors, pairs=nobody.pairs),
+        replace(joined, users=nobody.features(joined), user_factors=nobody.factors, pairs=nobody.pairs),
         {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
         retrieval,
         common_order(candidates, ranker, retrieval, settings),
         settings.changed({"threads": 1}),
         rules,
     )
-    return Work(len(candidates.user_id), common, lambda rows: _Users.of(candidates, sides, rows))
+    return Work(len(candidates.user_id), common, lambda rows: _Users.of(candidates, joined, rows))
 
 
 def work_of_next_day(whole: NextDayScoring, rules: ListRules | None = None) -> Work:
@@ -72,7 +72,7 @@ def work_of_next_day(whole: NextDayScoring, rules: ListRules | None = None) -> W
 
 @dataclass(frozen=True)
 class _Users:
-    """The inputs of scoring for some users, from Candidates and Sides: one row per user in all arrays."""
+    """The inputs of scoring for some users, from Candidates and JoinedFeatures: arrays of a row per user."""
 
     user_id: np.ndarray
     has_history: np.ndarray
@@ -82,17 +82,17 @@ class _Users:
     pairs: tuple[PairTable, ...]
 
     @classmethod
-    def of(cls, candidates: Candidates, sides: Sides, rows: slice) -> "_Users":
+    def of(cls, candidates: Candidates, joined: JoinedFeatures, rows: slice) -> "_Users":
         return cls(
             candidates.user_id[rows],
             candidates.has_history[rows],
             candidates.seen[rows],
-            sides.users.values[rows],
-            sides.user_factors[rows],
-            tuple(table.of_users(rows) for table in sides.pairs),
+            joined.users.values[rows],
+            joined.user_factors[rows],
+            tuple(table.of_users(rows) for table in joined.pairs),
         )
 
-    def side(self, of: Sides) -> Side:
+    def features(self, of: JoinedFeatures) -> EncodedFeatures:
         return replace(of.users, values=self.values)
 
     def of_candidates(self, candidates: Candidates) -> Candidates:
@@ -104,13 +104,13 @@ class _Users:
 
 @dataclass(frozen=True)
 class _Shown:
-    """candidates, sides: without users. model: the version's files by name. retrieval: its index included.
+    """candidates, joined: without users. model: the version's files by name. retrieval: its index included.
 
     order: what orders each video in the mean over users, None where no score is shrunk.
     """
 
     candidates: Candidates
-    sides: Sides
+    joined: JoinedFeatures
     model: dict[str, bytes]
     retrieval: Retrieval | None
     order: np.ndarray | None
@@ -123,11 +123,11 @@ class _Shown:
             for name, content in self.model.items():
                 (Path(folder) / name).write_bytes(content)
             ranker = HybridRanker.load(Path(folder), threads=1)
-        of_videos = PairRanker.of(ranker, self.sides)
+        of_videos = PairRanker.of(ranker, self.joined)
 
         def lists(users: _Users) -> Lists:
             candidates = users.of_candidates(self.candidates)
-            own = of_videos.with_users(users.side(self.sides), users.factors, users.pairs)
+            own = of_videos.with_users(users.features(self.joined), users.factors, users.pairs)
             made = score_with(candidates, own, self.retrieval, self.settings, self.order)
             found = Lists.concatenate(made)
             return found if self.rules is None else self.rules.lists(found, candidates)

@@ -20,8 +20,8 @@ import numpy as np
 
 from nightreel.core.catalogue.formulas import products_with
 from nightreel.core.settings.needs import RankerNeeds
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.model_rows.ordering import best_positions
-from pipelines.model_rows.sides import Sides
 from pipelines.rankers.filtering import filter_size
 from scoring.lists.candidates import Candidates, OpenVideos
 from scoring.lists.groups import Groups
@@ -60,7 +60,11 @@ class Retrieval:
 
     @classmethod
     def of(
-        cls, candidates: Candidates, sides: Sides, settings: RankerNeeds, own: OwnSources | None = None
+        cls,
+        candidates: Candidates,
+        joined: JoinedFeatures,
+        settings: RankerNeeds,
+        own: OwnSources | None = None,
     ) -> "Retrieval | None":
         """Build as the settings say; None if every video is scored, as always for a small catalogue."""
         size = CANDIDATES_PER_FILTERED * filter_size(settings.ranker, settings.lists)
@@ -68,7 +72,7 @@ class Retrieval:
         if settings.retrieval.candidates == "all" or size >= len(candidates.video_id) or about is None:
             return None
         names = tuple(settings.retrieval.candidates.split(","))
-        popular = top_rated(candidates, sides)
+        popular = top_rated(candidates, joined)
         at = np.empty(len(popular), dtype=np.int64)
         at[popular] = np.arange(len(popular))
         return cls(
@@ -78,9 +82,9 @@ class Retrieval:
             np.lexsort((at, -about.uploaded_us)),
             Groups.of(about.author, at),
             Groups.of(about.category, at),
-            sides.video_factors,
-            sides.received(),
-            NearestVideos.of(sides.video_factors) if "als_approximate" in names else None,
+            joined.video_factors,
+            joined.received(),
+            NearestVideos.of(joined.video_factors) if "als_approximate" in names else None,
             own,
         )
 
@@ -159,12 +163,12 @@ _SOURCES: dict[str, Callable[[Retrieval, OpenVideos, np.ndarray, int], np.ndarra
 }
 
 
-def top_rated(candidates: Candidates, sides: Sides) -> np.ndarray:
+def top_rated(candidates: Candidates, joined: JoinedFeatures) -> np.ndarray:
     """Indices of all videos by shrunk share of liked plays, then by views, then by id: int64.
 
     A video never played counts as 0.
     """
-    order: np.ndarray = np.lexsort((candidates.video_id, -sides.received()))
+    order: np.ndarray = np.lexsort((candidates.video_id, -joined.received()))
     return order
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.blocks import made_in_order
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.common_order import plays_of
 from pipelines.rankers.pair_ranker import PairRanker
@@ -30,7 +30,7 @@ USER_BLOCK = 256
 
 def score_users(
     candidates: Candidates,
-    sides: Sides,
+    joined: JoinedFeatures,
     ranker: HybridRanker,
     settings: RankerNeeds,
     own: OwnSources | None = None,
@@ -45,8 +45,8 @@ def score_users(
     Args:
         own: the own candidate sources that the settings name.
     """
-    retrieval = Retrieval.of(candidates, sides, settings, own)
-    return score_with(candidates, PairRanker.of(ranker, sides), retrieval, settings)
+    retrieval = Retrieval.of(candidates, joined, settings, own)
+    return score_with(candidates, PairRanker.of(ranker, joined), retrieval, settings)
 
 
 def score_with(
@@ -88,7 +88,7 @@ def users_to_trace(
 
 def trace_of_user(
     candidates: Candidates,
-    sides: Sides,
+    joined: JoinedFeatures,
     ranker: HybridRanker,
     settings: RankerNeeds,
     *,
@@ -96,8 +96,8 @@ def trace_of_user(
     user: int,
 ) -> Trace:
     """How the list of one user with a history, given by index in the candidates, is made, stage by stage."""
-    retrieval = Retrieval.of(candidates, sides, settings, own)
-    return _prepared(candidates, PairRanker.of(ranker, sides), retrieval, settings).trace(user)
+    retrieval = Retrieval.of(candidates, joined, settings, own)
+    return _prepared(candidates, PairRanker.of(ranker, joined), retrieval, settings).trace(user)
 
 
 def _prepared(
@@ -107,7 +107,7 @@ def _prepared(
     settings: RankerNeeds,
     common: np.ndarray | None = None,
 ) -> "HybridLists":
-    popular = popular_list(candidates, ranker.sides, settings.lists.top_k)
-    plays = plays_of(ranker.sides)
-    scoring = HybridLists(candidates, ranker, popular, ranker.sides.received(), retrieval, settings, plays)
+    popular = popular_list(candidates, ranker.joined, settings.lists.top_k)
+    plays = plays_of(ranker.joined)
+    scoring = HybridLists(candidates, ranker, popular, ranker.joined.received(), retrieval, settings, plays)
     return replace(scoring, common=scoring.means_over_users() if common is None else common)

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_registry import ModelVersion
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.model_rows.night import Night
-from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
@@ -24,7 +24,7 @@ from scoring.lists.score import score_users
 
 def lists_of_model(
     candidates: Candidates,
-    sides: Sides,
+    joined: JoinedFeatures,
     ranker: HybridRanker,
     *,
     model: ModelVersion,
@@ -40,24 +40,24 @@ def lists_of_model(
         InputError: the model uses other features.
     """
     if objective_of(model) != NEXT_DAY:
-        own = OwnSources.of(candidates, sides, as_of, settings)
+        own = OwnSources.of(candidates, joined, as_of, settings)
 
         def shown(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
-            return score_users(among, sides, ranker, changed, own)
+            return score_users(among, joined, ranker, changed, own)
 
-        return with_last_words(shown, candidates, sides, as_of, settings)
-    found, night = _next_day(candidates, sides, model, as_of, settings)
+        return with_last_words(shown, candidates, joined, as_of, settings)
+    found, night = _next_day(candidates, joined, model, as_of, settings)
 
     def next_day(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
         return next_day_lists(among, night, found, as_of, changed)
 
-    return with_last_words(next_day, candidates, sides, as_of, settings)
+    return with_last_words(next_day, candidates, joined, as_of, settings)
 
 
 def with_last_words(
     lists: Callable[[Candidates, RankerNeeds], Iterator[Lists]],
     candidates: Candidates,
-    sides: Sides,
+    joined: JoinedFeatures,
     as_of: datetime,
     settings: RankerNeeds,
 ) -> Iterator[Lists]:
@@ -67,27 +67,36 @@ def with_last_words(
         return with_last_stage(lambda longer: lists(among, longer), as_of, changed)
 
     return with_rules(
-        ordered, ListRules.of(candidates, sides, as_of, settings.lists, settings.seed), candidates, settings
+        ordered, ListRules.of(candidates, joined, as_of, settings.lists, settings.seed), candidates, settings
     )
 
 
 def work_of_model(
-    candidates: Candidates, sides: Sides, *, model: ModelVersion, as_of: datetime, settings: RankerNeeds
+    candidates: Candidates,
+    joined: JoinedFeatures,
+    *,
+    model: ModelVersion,
+    as_of: datetime,
+    settings: RankerNeeds,
 ) -> Work:
     """The same lists, to be made in parts by several processes."""
-    rules = ListRules.of(candidates, sides, as_of, settings.lists, settings.seed)
+    rules = ListRules.of(candidates, joined, as_of, settings.lists, settings.seed)
     if rules is not None:
         candidates, settings = before_rules(candidates, settings)
     if objective_of(model) != NEXT_DAY:
-        return work_of_shown(candidates, sides, model.folder, settings, rules)
-    found, night = _next_day(candidates, sides, model, as_of, settings)
+        return work_of_shown(candidates, joined, model.folder, settings, rules)
+    found, night = _next_day(candidates, joined, model, as_of, settings)
     return work_of_next_day(NextDayScoring.of(candidates, night, found, as_of, settings), rules)
 
 
 def _next_day(
-    candidates: Candidates, sides: Sides, model: ModelVersion, as_of: datetime, settings: RankerNeeds
+    candidates: Candidates,
+    joined: JoinedFeatures,
+    model: ModelVersion,
+    as_of: datetime,
+    settings: RankerNeeds,
 ) -> tuple[NextDayRanker, Night]:
     """The ranker, and the night, which is read now: lists may be made when its tables are others."""
     found = NextDayRanker.load(model.folder, NEXT_DAY)
     used = without_sources(settings, found.left_out)
-    return found, night_of(candidates, sides, read_plays(settings.paths), as_of, used)
+    return found, night_of(candidates, joined, read_plays(settings.paths), as_of, used)

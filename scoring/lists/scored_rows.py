@@ -42,7 +42,7 @@ class ScoredRows:
             received: of the night's listable videos.
             common: of the videos of its catalogue, None if not needed.
         """
-        video = night.sides_video[rows.video]
+        video = night.joined_video[rows.video]
         probability = ranker.probability(rows.features)
         of_rows = None if common is None else common[rows.video]
         return cls(rows, ranker, video, received[video], probability, np.full(len(video), np.nan), of_rows)

@@ -70,7 +70,7 @@ def test_als_score_helps_whom_it_has_told_of(
     assert lists is not None
     liked = np.zeros_like(lists.liked)
     for user, seen in enumerate(lists.seen):
-        scores = np.where(seen, -np.inf, np.nan_to_num(lists.sides.als_scores(user), nan=-np.inf))
+        scores = np.where(seen, -np.inf, np.nan_to_num(lists.joined.als_scores(user), nan=-np.inf))
         liked[user, np.argsort(-scores)[:5]] = True
     relabelled = replace(lists, liked=liked)
     fitted = with_fitted_order(ranker, relabelled)
@@ -85,7 +85,7 @@ def test_what_is_personal_counts_less_where_users_like_what_all_are_thought_to(
     """And as much as it did where each likes what is thought of them."""
     lists = PastLists.of(data, open_store(), settings)
     assert lists is not None
-    pairs = PairRanker.of(ranker, lists.sides)
+    pairs = PairRanker.of(ranker, lists.joined)
     users = np.arange(len(lists.seen))
     own = np.concatenate([part for _, _, part in pairs.block(users).regressed_grid()])
     common = means_over_users(pairs, users)

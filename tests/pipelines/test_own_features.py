@@ -18,7 +18,7 @@ from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.features import build_features
 from pipelines.features.expressed import build_expressed
-from pipelines.model_rows.sides import sides_as_of
+from pipelines.model_rows.joined_features import join_features
 from pipelines.pair_keys import with_groups
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.matrix import FeatureMatrix
@@ -141,28 +141,28 @@ def test_rows_for_scoring_hold_what_feast_joins(settings: Settings) -> None:
     users = LOG.interactions[columns.USER_ID].unique().sort().to_numpy()[::-1]
     videos = LOG.interactions[columns.VIDEO_ID].unique().sort().to_numpy()
     store = open_store()
-    sides = sides_as_of(store, ranker.encoding, users, videos, as_of=as_of, zone=settings.data.zone)
+    joined = join_features(store, ranker.encoding, users, videos, as_of=as_of, zone=settings.data.zone)
     user, video = (axis.ravel() for axis in np.meshgrid(range(len(users)), range(len(videos)), indexing="ij"))
     plays = pl.DataFrame({columns.USER_ID: users[user], columns.VIDEO_ID: videos[video]}).with_columns(
         pl.lit(as_of, INSTANT).alias(columns.EVENT_TIMESTAMP)
     )
     rows = FeatureMatrix(FeatureFrame.join(store, plays, settings.data.zone), ranker.encoding)[:]
-    grid = sides.pair_grid(np.arange(len(users)))
-    for index, values in zip(sides.pair_indices[1:], grid, strict=True):
+    grid = joined.pair_grid(np.arange(len(users)))
+    for index, values in zip(joined.pair_indices[1:], grid, strict=True):
         np.testing.assert_array_equal(values.ravel(), rows[:, index])
-    part = [table.of_users(slice(2, 5)).grid(np.arange(3)) for table in sides.pairs]
+    part = [table.of_users(slice(2, 5)).grid(np.arange(3)) for table in joined.pairs]
     for values, own in zip(grid, (one for table in part for one in table), strict=True):
         np.testing.assert_array_equal(values[2:5], own)
-    als = rows[:, sides.als_place]
+    als = rows[:, joined.als_index]
     for model in (ranker.classifier, ranker.regressor):
-        found = scores_of_pairs(model, sides, user, video, als, threads=1)
+        found = scores_of_pairs(model, joined, user, video, als, threads=1)
         np.testing.assert_array_equal(found, model.predict(rows, raw_score=True))
     used = {
         int(i)
         for model in (ranker.classifier, ranker.regressor)
         for i in np.flatnonzero(model.feature_importance())
     }
-    assert used & set(sides.pair_indices[1:]), "no tree asks of a pair: the test shows nothing"
+    assert used & set(joined.pair_indices[1:]), "no tree asks of a pair: the test shows nothing"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A model taken apart by sides scores every pair as LightGBM does, to the last bit."""
+"""A model taken apart by users and videos scores every pair as LightGBM does, to the last bit."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,9 +9,9 @@ import pytest
 from scipy.special import expit
 
 from nightreel.core.errors import InputError
+from pipelines.model_rows.joined_features import EncodedFeatures, JoinedFeatures
 from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.pair_table import PairTable
-from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers.best_raw import maybe_best
 from pipelines.rankers.borders import Borders
 from pipelines.rankers.pair_forest import PairForest
@@ -22,7 +22,7 @@ CATEGORICAL = ["user_code", "video_code"]
 FACTORS = 3
 
 
-def _sides(random: np.random.Generator, *, users: int, videos: int, unknown: float) -> Sides:
+def _joined(random: np.random.Generator, *, users: int, videos: int, unknown: float) -> JoinedFeatures:
     def side(rows: int) -> np.ndarray:
         values = np.column_stack([random.integers(0, 70, rows), random.normal(size=rows).round(1)])
         values[random.random(values.shape) < unknown] = np.nan
@@ -33,32 +33,32 @@ def _sides(random: np.random.Generator, *, users: int, videos: int, unknown: flo
         values[random.random(rows) < unknown] = np.nan
         return values
 
-    return Sides(
+    return JoinedFeatures(
         NAMES,
-        Side(side(users), ((slice(0, 2), slice(0, 2)),)),
-        Side(side(videos), ((slice(2, 4), slice(0, 2)),)),
+        EncodedFeatures(side(users), ((slice(0, 2), slice(0, 2)),)),
+        EncodedFeatures(side(videos), ((slice(2, 4), slice(0, 2)),)),
         factors(users),
         factors(videos),
         constants={4: 21.0},
-        als_place=5,
+        als_index=5,
     )
 
 
-def _rows(sides: Sides) -> np.ndarray:
+def _rows(joined: JoinedFeatures) -> np.ndarray:
     """Every pair's features: float32 [users, videos, features]."""
-    users, videos = len(sides.user_factors), len(sides.video_factors)
+    users, videos = len(joined.user_factors), len(joined.video_factors)
     rows = np.empty((users, videos, len(NAMES)), dtype=np.float32)
-    rows[..., :2] = sides.users.values[:, None]
-    rows[..., 2:4] = sides.videos.values
+    rows[..., :2] = joined.users.values[:, None]
+    rows[..., 2:4] = joined.videos.values
     rows[..., 4] = 21.0
     for user in range(users):
-        rows[user, :, 5] = sides.als_scores(user)
+        rows[user, :, 5] = joined.als_scores(user)
     return rows
 
 
-def _model(sides: Sides, random: np.random.Generator, leaves: int, trees: int = 12) -> lgb.Booster:
-    rows = _rows(sides).reshape(-1, len(NAMES))
-    # Codes and hours beyond those that the sides have, so that trees ask of them too.
+def _model(joined: JoinedFeatures, random: np.random.Generator, leaves: int, trees: int = 12) -> lgb.Booster:
+    rows = _rows(joined).reshape(-1, len(NAMES))
+    # Codes and hours beyond those that the joined features have, so that trees ask of them too.
     rows = rows[random.integers(0, len(rows), 4_000)]
     rows[:, 4] = random.integers(0, 24, len(rows))
     know = np.nan_to_num(rows)
@@ -80,22 +80,22 @@ def _model(sides: Sides, random: np.random.Generator, leaves: int, trees: int = 
 
 
 @pytest.fixture(params=[(0.0, 41), (0.2, 41), (0.2, 64), (0.3, 2)], ids=str)
-def case(request: pytest.FixtureRequest) -> Iterator[tuple[Sides, lgb.Booster]]:
+def case(request: pytest.FixtureRequest) -> Iterator[tuple[JoinedFeatures, lgb.Booster]]:
     unknown, leaves = request.param
     random = np.random.default_rng([leaves, int(unknown * 10)])
-    sides = _sides(random, users=23, videos=57, unknown=unknown)
-    model = _model(sides, random, leaves)
+    joined = _joined(random, users=23, videos=57, unknown=unknown)
+    model = _model(joined, random, leaves)
     if not unknown:
         # A model that has seen nothing unknown is asked about it all the same.
-        sides = _sides(random, users=23, videos=57, unknown=0.2)
-    yield sides, model
+        joined = _joined(random, users=23, videos=57, unknown=0.2)
+    yield joined, model
 
 
-def test_every_pair_scores_as_in_lightgbm_to_the_last_bit(case: tuple[Sides, lgb.Booster]) -> None:
-    sides, model = case
-    rows = _rows(sides)
+def test_every_pair_scores_as_in_lightgbm_to_the_last_bit(case: tuple[JoinedFeatures, lgb.Booster]) -> None:
+    joined, model = case
+    rows = _rows(joined)
     expected = model.predict(rows.reshape(-1, len(NAMES)), raw_score=True).reshape(rows.shape[:2])
-    forest = PairForest.of(model, sides)
+    forest = PairForest.of(model, joined)
     users = forest.of_users(np.arange(len(rows)))
     np.testing.assert_array_equal(forest.grid(users, rows[..., 5]), expected)
     user, video = np.indices(expected.shape).reshape(2, -1)[:, ::7]
@@ -113,13 +113,13 @@ def test_every_pair_scores_as_in_lightgbm_to_the_last_bit(case: tuple[Sides, lgb
 def test_trees_that_ask_two_features_of_pairs_score_as_in_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small trees are looked up in tables, larger ones by masks of leaves."""
     random = np.random.default_rng(7)
-    plain = _sides(random, users=5, videos=900, unknown=0.1)
+    plain = _joined(random, users=5, videos=900, unknown=0.1)
     of_groups = random.normal(size=(5, 8)).round(1).astype(np.float32)
     of_groups[random.random(of_groups.shape) < 0.2] = np.nan
     of_video = random.integers(0, 8, 900)
     lifts = of_groups[:, of_video]
     names = (*NAMES, "lift")
-    sides = replace(plain, names=names, pairs=(PairTable.dense(len(NAMES), of_groups, of_video),))
+    joined = replace(plain, names=names, pairs=(PairTable.dense(len(NAMES), of_groups, of_video),))
     rows = np.concatenate([_rows(plain), lifts[..., None]], axis=2)
     flat = rows.reshape(-1, len(names))
     known = np.nan_to_num(flat)
@@ -129,7 +129,7 @@ def test_trees_that_ask_two_features_of_pairs_score_as_in_lightgbm(monkeypatch: 
         parameters = {"objective": "regression", "num_leaves": leaves, "verbose": -1, "num_threads": 1}
         model = lgb.train(parameters, lgb.Dataset(flat, target, feature_name=list(names)), 20)
         expected = model.predict(flat, raw_score=True).reshape(lifts.shape)
-        forest = PairForest.of(model, sides)
+        forest = PairForest.of(model, joined)
         assert (forest.of_pairs.asked[:, 0] == 2).any()
         users = forest.of_users(np.arange(5))
         np.testing.assert_array_equal(forest.grid(users, rows[..., 5], lifts), expected)
@@ -161,41 +161,41 @@ def test_the_likeliest_videos_are_among_those_that_may_be(scale: float) -> None:
                 assert len(maybe) < keep + 40
 
 
-def test_models_ask_of_every_side_and_of_unknown_values(case: tuple[Sides, lgb.Booster]) -> None:
+def test_models_ask_of_every_side_and_of_unknown_values(case: tuple[JoinedFeatures, lgb.Booster]) -> None:
     """The cases above are hard ones: all features are asked for, and sets of categories too."""
-    sides, model = case
+    joined, model = case
     if model.num_trees() and model.params["num_leaves"] > 2:
         assert (model.feature_importance() > 0).all()
         assert "num_cat=0" not in model.model_to_string().split("Tree=1\n")[0]
-    assert np.isnan(_rows(sides)).any()
+    assert np.isnan(_rows(joined)).any()
 
 
-def test_any_list_of_pairs_is_scored_whatever_the_threads(case: tuple[Sides, lgb.Booster]) -> None:
-    sides, model = case
+def test_any_list_of_pairs_is_scored_whatever_the_threads(case: tuple[JoinedFeatures, lgb.Booster]) -> None:
+    joined, model = case
     user = np.repeat([0, 3, 22], [57, 2, 30])
     video = np.concatenate([np.arange(57), [5, 4], np.arange(30)])
-    als = als_scores_of_pairs(sides, user, video)
-    np.testing.assert_allclose(als, _rows(sides)[user, video, 5], rtol=1e-5)
+    als = als_scores_of_pairs(joined, user, video)
+    np.testing.assert_allclose(als, _rows(joined)[user, video, 5], rtol=1e-5)
     for threads in (1, 3):
-        found = scores_of_pairs(model, sides, user, video, als, threads=threads)
-        rows = _rows(sides)[user, video]
+        found = scores_of_pairs(model, joined, user, video, als, threads=threads)
+        rows = _rows(joined)[user, video]
         rows[:, 5] = als
         np.testing.assert_array_equal(found, model.predict(rows, raw_score=True))
 
 
 def test_a_model_of_larger_trees_is_refused() -> None:
     random = np.random.default_rng(1)
-    sides = _sides(random, users=23, videos=57, unknown=0.1)
+    joined = _joined(random, users=23, videos=57, unknown=0.1)
     with pytest.raises(InputError, match="65 leaves"):
-        PairForest.of(_model(sides, random, 65, trees=1), sides)
+        PairForest.of(_model(joined, random, 65, trees=1), joined)
 
 
 def test_a_model_that_learnt_nothing_scores_all_alike() -> None:
-    sides = _sides(np.random.default_rng(1), users=3, videos=4, unknown=0.0)
-    rows = _rows(sides).reshape(-1, len(NAMES))
+    joined = _joined(np.random.default_rng(1), users=3, videos=4, unknown=0.0)
+    rows = _rows(joined).reshape(-1, len(NAMES))
     data = lgb.Dataset(rows, np.ones(len(rows)), feature_name=list(NAMES))
     model = lgb.train({"objective": "regression", "verbose": -1}, data, 2)
-    forest = PairForest.of(model, sides)
+    forest = PairForest.of(model, joined)
     scores = forest.grid(forest.of_users(np.arange(3)), rows[:, 5].reshape(3, 4))
     np.testing.assert_array_equal(scores.ravel(), model.predict(rows, raw_score=True))
 

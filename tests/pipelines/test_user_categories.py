@@ -15,7 +15,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.settings import Settings
 from pipelines.features import build_features, user_categories
-from pipelines.model_rows.sides import sides_as_of
+from pipelines.model_rows.joined_features import join_features
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.training_frame import FeatureFrame, entity_table, read_plays
@@ -125,8 +125,8 @@ def test_without_categories_there_is_nothing_to_say(tmp_path: Path, monkeypatch:
     position = frame.names.index(columns.CATEGORY_LIFT)
     assert np.isnan(FeatureMatrix(frame, encoding)[:][:, position]).all()
     users, videos = (plays[key].unique().sort().to_numpy() for key in (columns.USER_ID, columns.VIDEO_ID))
-    sides = sides_as_of(store, encoding, users, videos, as_of=_ARRIVED, zone=home.data.zone)
-    assert np.isnan(sides.pair_grid(np.arange(len(users)))[0]).all()
+    joined = join_features(store, encoding, users, videos, as_of=_ARRIVED, zone=home.data.zone)
+    assert np.isnan(joined.pair_grid(np.arange(len(users)))[0]).all()
 
 
 def test_a_night_that_brings_plays_and_other_categories_is_as_if_all_were_built_at_once(

@@ -16,7 +16,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines import model_registry
-from pipelines.model_rows.sides import sides_as_of
+from pipelines.model_rows.joined_features import join_features
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.next_day import NextDayRanker
@@ -124,8 +124,10 @@ def _order_of_next_day(home: Home, user: int) -> dict[int, int]:
     )
     model = next(one for one in versions if objective_of(one) == "next_day")
     encoding = HybridRanker.load(model.folder).encoding
-    sides = sides_as_of(store, encoding, every.user_id, every.video_id, as_of=AS_OF, zone=settings.data.zone)
-    night = night_of(every, sides, read_plays(settings.paths), AS_OF, settings)
+    joined = join_features(
+        store, encoding, every.user_id, every.video_id, as_of=AS_OF, zone=settings.data.zone
+    )
+    night = night_of(every, joined, read_plays(settings.paths), AS_OF, settings)
     ranker = NextDayRanker.load(model.folder, "next_day")
     lists = Lists.concatenate(next_day_lists(every, night, ranker, AS_OF, settings, length=12))
     own = lists.user_id == user

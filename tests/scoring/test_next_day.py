@@ -17,8 +17,8 @@ from nightreel.core import columns
 from nightreel.core.settings import RetrievalSettings, Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, lists_file
+from pipelines.model_rows.joined_features import join_features
 from pipelines.model_rows.night import Night
-from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import NextDayRanker
@@ -97,7 +97,7 @@ def _lists(
     model = model_registry.champion(settings.paths)
     ranker = HybridRanker.load(model.folder)
     candidates = find_candidates(changed, open_store(), instant)
-    sides = sides_as_of(
+    joined = join_features(
         open_store(),
         ranker.encoding,
         candidates.user_id,
@@ -106,7 +106,7 @@ def _lists(
         zone=settings.data.zone,
     )
     found = ranker_of(NextDayRanker.load(model.folder, NEXT_DAY))
-    night = night_of(candidates, sides, read_plays(changed.paths), instant, changed)
+    night = night_of(candidates, joined, read_plays(changed.paths), instant, changed)
     return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed, length=length))
 
 
@@ -321,8 +321,8 @@ def test_the_hybrid_of_shown_pairs_is_that_of_a_model_of_this_objective(
     ranker = HybridRanker.load(model_registry.champion(home.paths).folder)
     candidates = find_candidates(home, open_store(), day.as_of)
     ids = (candidates.user_id, candidates.video_id)
-    sides = sides_as_of(open_store(), ranker.encoding, *ids, as_of=day.as_of, zone=home.data.zone)
-    lists = Lists.concatenate(score_users(candidates, sides, ranker, home))
+    joined = join_features(open_store(), ranker.encoding, *ids, as_of=day.as_of, zone=home.data.zone)
+    lists = Lists.concatenate(score_users(candidates, joined, ranker, home))
     own = lists.source != REWATCH
     published = pl.DataFrame(
         {name: getattr(lists, name)[own] for name in (columns.USER_ID, columns.RANK, columns.VIDEO_ID)}

@@ -17,7 +17,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.night import night_view
 from nightreel.core.settings import RETRIEVAL_SOURCES, Settings
 from pipelines.backtest_files import Backtest, lists_file, shared_file
-from pipelines.model_rows.sides import sides_as_of
+from pipelines.model_rows.joined_features import join_features
 from pipelines.rankers import train
 from pipelines.rankers.examples import Examples
 from pipelines.rankers.past_nights import _night_of
@@ -144,8 +144,8 @@ def _rows_for_scoring(settings: Settings) -> Found:
     encoding = TrainingData.join(store, settings).encoding
     candidates = find_candidates(settings, store, CUT)
     users = candidates.user_id
-    sides = sides_as_of(store, encoding, users, candidates.video_id, as_of=CUT, zone=settings.data.zone)
-    night = night_of(candidates, sides, read_plays(settings.paths), CUT, settings)
+    joined = join_features(store, encoding, users, candidates.video_id, as_of=CUT, zone=settings.data.zone)
+    night = night_of(candidates, joined, read_plays(settings.paths), CUT, settings)
     opened = candidates.open_to(slice(None))
     instants = np.full(len(users), CUT_US)
     rows = night.rows(users, instants, np.arange(len(users)), opened, at_least=10_000)

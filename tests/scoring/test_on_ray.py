@@ -20,7 +20,7 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ArmSettings
 from pipelines import model_registry
-from pipelines.model_rows.sides import Sides, sides_as_of
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.objective import NEXT_DAY, SHOWN, objective_of
 from scoring.database import night_lists
@@ -157,18 +157,18 @@ class _Night:
         ranker = HybridRanker.load(model.folder, threads=1)
         few = find_candidates(settings, store, AS_OF)
         ids = (few.user_id, few.video_id)
-        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
+        joined = join_features(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
         rows = np.repeat(np.arange(len(few.user_id)), times)
         self.candidates: Candidates = replace(
             few, user_id=np.arange(len(rows)), has_history=few.has_history[rows], seen=few.seen[rows]
         )
-        users = replace(sides.users, values=sides.users.values[rows])
-        self.sides: Sides = replace(sides, users=users, user_factors=sides.user_factors[rows])
-        work = work_of_shown(self.candidates, self.sides, model.folder, settings)
+        users = replace(joined.users, values=joined.users.values[rows])
+        self.joined: JoinedFeatures = replace(joined, users=users, user_factors=joined.user_factors[rows])
+        work = work_of_shown(self.candidates, self.joined, model.folder, settings)
         from scoring.database.on_ray import ListsOnRay  # Ray takes 2 s to import
 
         self.lists = ListsOnRay(work, _on_ray(settings), "night")
-        self._local = score_users(self.candidates, self.sides, ranker, settings)
+        self._local = score_users(self.candidates, self.joined, ranker, settings)
 
     def expected(self) -> Lists:
         return Lists.concatenate(self._local)

@@ -12,7 +12,7 @@ from feature_repo.open_store import store as open_store
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
-from pipelines.model_rows.sides import Sides, sides_as_of
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.rankers import HybridRanker
 from scoring.database.publish import score_and_publish
 from scoring.lists.candidates import Candidates, Cap
@@ -22,7 +22,7 @@ from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
 from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home
 
-Night = tuple[Settings, HybridRanker, Candidates, Sides]
+Night = tuple[Settings, HybridRanker, Candidates, JoinedFeatures]
 SOURCES = {
     "retrieval.candidates": "als,popular,fresh,alike",
     # A union of 16 of the 40 videos.
@@ -39,55 +39,55 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
         store = open_store()
         candidates = find_candidates(settings, store, AS_OF)
         ids = (candidates.user_id, candidates.video_id)
-        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
+        joined = join_features(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
         # Nobody here has seen so much that no choice is left.
         seen = np.unpackbits(candidates.seen, axis=1)
         seen[candidates.user_id != SEEN_ALL, ::2] = 0
-        yield settings, ranker, replace(candidates, seen=np.packbits(seen, axis=1)), sides
+        yield settings, ranker, replace(candidates, seen=np.packbits(seen, axis=1)), joined
 
 
 def _lists(night: Night, **changes: object) -> Lists:
-    settings, ranker, candidates, sides = night
-    return Lists.concatenate(score_users(candidates, sides, ranker, settings.changed(changes)))
+    settings, ranker, candidates, joined = night
+    return Lists.concatenate(score_users(candidates, joined, ranker, settings.changed(changes)))
 
 
 def _retrieval(night: Night, **changes: object) -> Retrieval:
-    settings, _, candidates, sides = night
-    found = Retrieval.of(candidates, sides, settings.changed({**SOURCES, **changes}))
+    settings, _, candidates, joined = night
+    found = Retrieval.of(candidates, joined, settings.changed({**SOURCES, **changes}))
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize("nearest", ["als", "als_approximate"])
 def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night, nearest: str) -> None:
-    _, _, candidates, sides = night
+    _, _, candidates, joined = night
     retrieval = _retrieval(night, **{"retrieval.candidates": f"{nearest},popular,fresh,alike"})
     for user in range(len(candidates.user_id)):
         open_to = candidates.open_to(np.array([user]))[0]
-        positions, brought_by = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
+        positions, brought_by = retrieval.of_user(candidates.open_videos(user), joined.user_factors[user])
         assert len(brought_by) == len(positions) and (brought_by < 2 ** len(retrieval.names)).all()
         assert len(positions) == min(16, open_to.sum())
         assert open_to[positions].all() and (np.diff(positions) > 0).all()
 
 
 def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
-    _, _, candidates, sides = night
+    _, _, candidates, joined = night
     about = candidates.about
     assert about is not None
     user = int(np.flatnonzero(candidates.has_history)[3])
     open_to = candidates.open_to(np.array([user]))[0]
-    als = sides.als_scores(user)
+    als = joined.als_scores(user)
     positions = np.flatnonzero(open_to)
 
     def chosen(source: str) -> set[int]:
         retrieval = _retrieval(night, **{"retrieval.candidates": source})
-        videos, _ = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
+        videos, _ = retrieval.of_user(candidates.open_videos(user), joined.user_factors[user])
         return set(videos.tolist())
 
     known = positions[~np.isnan(als[positions])]
     nearest = known[np.argsort(-als[known], kind="stable")][:16]
     assert set(nearest.tolist()) <= chosen("als")
-    popular = top_rated(candidates, sides)
+    popular = top_rated(candidates, joined)
     assert chosen("popular") == set(popular[open_to[popular]][:16].tolist())
     newest = np.sort(about.uploaded_us[positions])[::-1][:16]
     fresh = list(chosen("fresh"))
@@ -121,7 +121,7 @@ def test_a_candidates_scores_are_those_that_it_has_among_all(night: Night) -> No
 
 
 def test_a_row_names_the_sources_that_give_its_video_when_each_is_asked_alone(night: Night) -> None:
-    _, _, candidates, sides = night
+    _, _, candidates, joined = night
     lists = _lists(night, **SOURCES)
     retrieval = _retrieval(night)
     share = retrieval.size // len(retrieval.names)
@@ -133,7 +133,7 @@ def test_a_row_names_the_sources_that_give_its_video_when_each_is_asked_alone(ni
         opened = candidates.open_videos(user)
         for name in retrieval.names:
             alone = replace(retrieval, names=(name,), size=share)
-            videos, _ = alone.of_user(opened, sides.user_factors[user])
+            videos, _ = alone.of_user(opened, joined.user_factors[user])
             rows = zip(lists.video_id[own].tolist(), lists.candidate_sources[own].tolist(), strict=True)
             for video, names in rows:
                 at = int(np.searchsorted(candidates.video_id, video))
@@ -158,11 +158,11 @@ def test_a_catalogue_that_is_no_larger_is_scored_whole(night: Night) -> None:
 
 
 def test_lists_are_full_within_caps_that_the_union_has_no_room_for(night: Night) -> None:
-    settings, ranker, candidates, sides = night
+    settings, ranker, candidates, joined = night
     about = candidates.about
     assert about is not None
     capped = replace(candidates, caps=(Cap("max_per_author", 1, about.author),))
-    found = _lists((settings, ranker, capped, sides), **SOURCES)
+    found = _lists((settings, ranker, capped, joined), **SOURCES)
     authors = len(np.unique(about.author))
     counts = np.unique(found.user_id, return_counts=True)[1]
     assert counts.max() <= authors

@@ -16,8 +16,8 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.model_rows.ordering import best_positions
-from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.hybrid import ORDERED_BY
@@ -38,12 +38,12 @@ class Scored:
     settings: Settings
     ranker: HybridRanker
     candidates: Candidates
-    sides: Sides
+    joined: JoinedFeatures
     lists: Lists
 
     def again(self, **changes: object) -> Lists:
         settings = self.settings.changed(changes)
-        return Lists.concatenate(score_users(self.candidates, self.sides, self.ranker, settings))
+        return Lists.concatenate(score_users(self.candidates, self.joined, self.ranker, settings))
 
     def of(self, user: int, lists: Lists | None = None) -> Lists:
         lists = lists or self.lists
@@ -57,7 +57,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
         ranker = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1)
         store = open_store()
         candidates = find_candidates(settings, store, AS_OF)
-        sides = sides_as_of(
+        joined = join_features(
             store,
             ranker.encoding,
             candidates.user_id,
@@ -65,8 +65,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
             as_of=AS_OF,
             zone=settings.data.zone,
         )
-        lists = Lists.concatenate(score_users(candidates, sides, ranker, settings))
-        yield Scored(settings, ranker, candidates, sides, lists)
+        lists = Lists.concatenate(score_users(candidates, joined, ranker, settings))
+        yield Scored(settings, ranker, candidates, joined, lists)
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +87,19 @@ def feast_rows(scored: Scored) -> np.ndarray:
 
 
 def test_composed_pairs_equal_feasts_own_rows(scored: Scored, feast_rows: np.ndarray) -> None:
-    sides = scored.sides
+    joined = scored.joined
     pairs = np.full_like(feast_rows, np.inf)
-    for position, of_videos in sides.video_columns().items():
+    for position, of_videos in joined.video_columns().items():
         pairs[..., position] = of_videos
-    for position, of_users in sides.user_columns(np.arange(len(pairs))).items():
+    for position, of_users in joined.user_columns(np.arange(len(pairs))).items():
         pairs[..., position] = of_users[:, None]
     for user in range(len(pairs)):
-        pairs[user, :, sides.als_place] = sides.als_scores(user)
-    others = sides.pair_grid(np.arange(len(pairs)))
-    for position, of_pairs in zip(sides.pair_indices[1:], others, strict=True):
+        pairs[user, :, joined.als_index] = joined.als_scores(user)
+    others = joined.pair_grid(np.arange(len(pairs)))
+    for position, of_pairs in zip(joined.pair_indices[1:], others, strict=True):
         pairs[..., position] = of_pairs
     np.testing.assert_allclose(pairs, feast_rows, rtol=1e-5, atol=1e-6)
-    assert 0 < np.isnan(pairs[..., sides.als_place]).mean() < 1
+    assert 0 < np.isnan(pairs[..., joined.als_index]).mean() < 1
 
 
 def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows: np.ndarray) -> None:
@@ -118,7 +118,7 @@ def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows:
         np.testing.assert_allclose(found.score, expected[order])
         np.testing.assert_allclose(found.regressor_score, expected[order])
         np.testing.assert_allclose(found.classifier_score, probability[order])
-        np.testing.assert_allclose(found.als_score, rows[order, scored.sides.als_place], rtol=1e-5)
+        np.testing.assert_allclose(found.als_score, rows[order, scored.joined.als_index], rtol=1e-5)
         sources |= set(found.source)
     assert sources == {HYBRID, REWATCH}
 
@@ -146,7 +146,7 @@ def test_a_classifier_that_ties_leaves_the_filter_to_the_regressor(
             continue
         open_to = np.flatnonzero(scored.candidates.open_to(np.array([position]))[0])
         expected = scored.ranker.regress(feast_rows[position][open_to])
-        received = scored.sides.received()[open_to]
+        received = scored.joined.received()[open_to]
         best = np.lexsort((scored.candidates.video_id[open_to], -received, -expected))
         best = best[: settings.lists.top_k]
         np.testing.assert_array_equal(found.video_id, scored.candidates.video_id[open_to][best])
@@ -168,7 +168,7 @@ def test_where_als_score_helps_the_regressor_the_sum_orders(scored: Scored, feas
         open_to = np.flatnonzero(candidates.open_to(np.array([position]))[0])
         rows, videos = feast_rows[position][open_to], candidates.video_id[open_to]
         probability, expected = scored.ranker.classify(rows), scored.ranker.regress(rows)
-        ordering = helped.ranker.ordering(expected, rows[:, scored.sides.als_place])
+        ordering = helped.ranker.ordering(expected, rows[:, scored.joined.als_index])
         best = hybrid_order(probability, ordering, videos, scored.settings.ranker.filter_k)[
             : scored.settings.lists.top_k
         ]
@@ -180,7 +180,7 @@ def test_where_als_score_helps_the_regressor_the_sum_orders(scored: Scored, feas
 def test_what_is_personal_counts_as_much_as_it_is_worth(scored: Scored, feast_rows: np.ndarray) -> None:
     """Users of short histories are listed by the mean over all users, the others as before."""
     candidates, settings = scored.candidates, scored.settings
-    plays = scored.sides.user_feature(columns.USER_AGG_INTERACTIONS)
+    plays = scored.joined.user_feature(columns.USER_AGG_INTERACTIONS)
     border = float(np.nanmedian(plays))
     lists = _shrunk(scored, border).again()
     common = np.mean([scored.ranker.regress(feast_rows[user]) for user in _warm(scored)], axis=0)
@@ -211,7 +211,7 @@ def test_parts_blocks_and_traces_shrink_alike(
         np.testing.assert_array_equal(again.video_id, whole.video_id)
         np.testing.assert_array_equal(again.score, whole.score)
     shrunk.ranker.save(tmp_path / "model")
-    work = work_of_shown(scored.candidates, scored.sides, tmp_path / "model", scored.settings)
+    work = work_of_shown(scored.candidates, scored.joined, tmp_path / "model", scored.settings)
     lists_of = work.common.opened()
     parts = [lists_of(work.part(slice(start, start + 5))) for start in range(0, work.users, 5)]
     np.testing.assert_array_equal(np.concatenate([part.video_id for part in parts]), whole.video_id)
@@ -219,7 +219,7 @@ def test_parts_blocks_and_traces_shrink_alike(
     user = int(_warm(scored)[0])
     chosen, followed = users_to_trace(scored.candidates, shrunk.ranker, user, scored.settings.seed)
     candidates = scored.candidates.of_users(chosen)
-    sides = sides_as_of(
+    joined = join_features(
         open_store(),
         scored.ranker.encoding,
         candidates.user_id,
@@ -228,7 +228,7 @@ def test_parts_blocks_and_traces_shrink_alike(
         zone=scored.settings.data.zone,
     )
     at = int(np.searchsorted(chosen, followed))
-    trace = trace_of_user(candidates, sides, shrunk.ranker, scored.settings, own=None, user=at)
+    trace = trace_of_user(candidates, joined, shrunk.ranker, scored.settings, own=None, user=at)
     listed = scored.of(int(scored.candidates.user_id[user]), whole).video_id
     np.testing.assert_array_equal(candidates.video_id[trace.listed], listed)
 
@@ -329,7 +329,7 @@ def test_a_model_of_other_features_is_refused(scored: Scored) -> None:
     other = FeatureEncoding(encoding.names[:-1], encoding.categories)
     one = np.array([1])
     with pytest.raises(InputError, match=encoding.names[-1]):
-        sides_as_of(open_store(), other, one, one, as_of=AS_OF, zone=scored.settings.data.zone)
+        join_features(open_store(), other, one, one, as_of=AS_OF, zone=scored.settings.data.zone)
 
 
 @given(

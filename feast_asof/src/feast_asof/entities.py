@@ -131,7 +131,7 @@ def _at_path(path: str, *, what: str) -> ds.Dataset:
 
 
 def _in_memory(entity_df: object, *, what: str) -> pa.Table:
-    """Rows of any library as an Arrow table. Raises AsOfError if it is no table or repeats a column's name."""
+    """Rows of any library as an Arrow table. Raises AsOfError if it is no table or repeats a column."""
     if isinstance(entity_df, pd.DataFrame):
         _require_distinct([str(name) for name in entity_df.columns])
         try:

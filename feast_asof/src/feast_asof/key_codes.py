@@ -17,7 +17,7 @@ TABLE_PER_KEY = 16
 
 @dataclass(frozen=True)
 class _Column:
-    """The distinct values of a key column; `table`: the code of each integer from `low` on, if there is one."""
+    """The distinct values of a key column; `table`, if any, has the codes of integers from `low` on."""
 
     values: pa.Array
     low: int

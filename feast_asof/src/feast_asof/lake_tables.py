@@ -20,7 +20,7 @@ from feast.data_source import DataSource
 
 from feast_asof.errors import AsOfError, SourceMissingError
 
-# The folder of a table's metadata, beside its data, and how to declare the table so that it is read correctly.
+# The folder of a table's metadata, beside its data, and how to declare the table so that it is read as one.
 TABLES = {
     "_delta_log": "a Delta table: declare its source with file_format=DeltaFormat()",
     ".hoodie": "a Hudi table, which this store does not read: write its rows to plain parquet",

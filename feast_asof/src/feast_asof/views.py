@@ -141,7 +141,7 @@ def join_view(
 
 
 def check_entities(entities: pa.Schema, views: Sequence[JoinedView]) -> None:
-    """Raise AsOfError if the entity dataframe lacks a key, has one of another type, or has a feature's name."""
+    """Raise AsOfError if the entity dataframe lacks a key, has it in another type, or has a feature."""
     for view in views:
         for key, column in view.keys.items():
             if column not in entities.names:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightreel.core import columns
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class TextAndCategory:
     category: np.ndarray
 
     @classmethod
-    def of(cls, weight: float, sides: Sides, category: np.ndarray) -> "TextAndCategory":
+    def of(cls, weight: float, joined: JoinedFeatures, category: np.ndarray) -> "TextAndCategory":
         """For the videos of a night, whose texts are the features `tfidf_...`."""
-        names = [name for name in columns.TEXT_FEATURES if name in sides.names]
+        names = [name for name in columns.TEXT_FEATURES if name in joined.names]
         text = np.zeros((len(category), 0), dtype=np.float32)
         if names and len(category):
-            found = np.column_stack([np.nan_to_num(sides.video_feature(name)) for name in names])
+            found = np.column_stack([np.nan_to_num(joined.video_feature(name)) for name in names])
             length = np.linalg.norm(found, axis=1, keepdims=True)
             text = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
         return cls(weight, text, category)

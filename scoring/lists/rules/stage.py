@@ -9,7 +9,7 @@ import numpy as np
 
 from nightreel.core.settings import ListSettings
 from nightreel.core.settings.needs import RankerNeeds
-from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.rankers.filtering import filter_size
 from pipelines.repeat_discount import REPEAT_NIGHTS
 from scoring.lists.candidates import Candidates, Cap
@@ -51,7 +51,12 @@ class ListRules:
 
     @classmethod
     def of(
-        cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: ListSettings, seed: int
+        cls,
+        candidates: Candidates,
+        joined: JoinedFeatures,
+        as_of: datetime,
+        settings: ListSettings,
+        seed: int,
     ) -> "ListRules | None":
         """The rules of a night; None if nothing is to be moved."""
         likeness = exploration = repeats = None
@@ -59,7 +64,7 @@ class ListRules:
             about = candidates.about
             unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
             likeness = TextAndCategory.of(
-                settings.diversity, sides, unknown if about is None else about.category
+                settings.diversity, joined, unknown if about is None else about.category
             )
         if settings.explore_share > 0:
             exploration = Exploration(
@@ -78,7 +83,7 @@ class ListRules:
             candidates.rules,
             candidates.caps,
             candidates.video_id,
-            sides.received(),
+            joined.received(),
             settings.top_k,
             likeness,
             exploration,

@@ -1,4 +1,4 @@
-"""The features of users and of videos as of an instant, each side encoded once, to be composed into pairs.
+"""The features of users and of videos as of an instant, each encoded once, to be composed into pairs.
 
 Both come through Feast's point-in-time join. What depends on the pair, `als_score` and `category_lift`, and
 on the instant alone, the hour and the weekday, is computed here from the same inputs as by Feast's on-demand
@@ -39,54 +39,54 @@ _VIDEOS_AT_A_TIME = 2_048
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side's encoded features, float32 [rows, features], and each view's columns in a pair's row."""
+class EncodedFeatures:
+    """Features of users, or of videos: float32 [rows, features], and each view's columns in a pair's row."""
 
     values: np.ndarray
-    parts: tuple[tuple[slice, slice], ...]  # in a pair's row, in `values`
+    parts: tuple[tuple[slice, slice], ...]  # columns of a pair's row, and the same columns of `values`
 
     def columns(self, rows: np.ndarray | slice = slice(None)) -> dict[int, np.ndarray]:
         """These rows' features by their position in a pair's row: float32 [rows] each."""
         return {
-            in_pair.start + position: self.values[rows, in_side.start + position]
-            for in_pair, in_side in self.parts
+            in_pair.start + position: self.values[rows, in_values.start + position]
+            for in_pair, in_values in self.parts
             for position in range(in_pair.stop - in_pair.start)
         }
 
 
 @dataclass(frozen=True)
-class Sides:
-    """Users and videos as of an instant.
+class JoinedFeatures:
+    """User features and video features as of an instant.
 
     Attributes:
         names: features of a pair in the service's order.
         users, videos: one row each, in the order asked for.
         user_factors, video_factors: float32 [rows, factors], NaN where there are none.
         constants: index in a pair's row -> value, for features that are the same for all pairs.
-        als_place: the column of als_score in a pair's row.
-        pairs: the other features of pairs.
+        als_index: the column of als_score in a pair's row.
+        pairs: the other features of pairs of users and videos.
     """
 
     names: tuple[str, ...]
-    users: Side
-    videos: Side
+    users: EncodedFeatures
+    videos: EncodedFeatures
     user_factors: np.ndarray
     video_factors: np.ndarray
     constants: Mapping[int, float]
-    als_place: int
+    als_index: int
     pairs: tuple[PairTable, ...] = ()
 
     @property
     def pair_indices(self) -> tuple[int, ...]:
         """Columns of the pair features in a row, als_score first: the order of the pair values below."""
-        return (self.als_place, *(index for table in self.pairs for index in table.indices))
+        return (self.als_index, *(index for table in self.pairs for index in table.indices))
 
     def pair_grid(self, users: np.ndarray) -> list[np.ndarray]:
-        """The features of pairs but als_score, of these users with all videos: float32 [users, videos]."""
+        """Every pair feature except als_score, of these users with all videos: float32 [users, videos]."""
         return [values for table in self.pairs for values in table.grid(users)]
 
     def pair_values(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
-        """The same of some pairs: float32 [pairs]; of a user below 0 nothing is known."""
+        """The same of some pairs: float32 [pairs], NaN for a negative user, who is unknown."""
         return [values for table in self.pairs for values in table.pairs(user, video)]
 
     def user_columns(self, users: np.ndarray) -> dict[int, np.ndarray]:
@@ -145,19 +145,19 @@ class Sides:
         """A numeric user feature as encoded: float32 [users], NaN where unknown."""
         return self._feature(self.users, name)
 
-    def _feature(self, side: Side, name: str) -> np.ndarray:
+    def _feature(self, encoded: EncodedFeatures, name: str) -> np.ndarray:
         position = self.names.index(name) if name in self.names else -1
-        for in_pair, in_side in side.parts:
+        for in_pair, in_values in encoded.parts:
             if in_pair.start <= position < in_pair.stop:
-                found: np.ndarray = side.values[:, in_side.start + position - in_pair.start]
+                found: np.ndarray = encoded.values[:, in_values.start + position - in_pair.start]
                 return found
         raise InputError(
-            f"Feature {name}: not among the features of that side in the service.",
+            f"Feature {name}: not among the features of users or videos in the service.",
             "Put it back into the service hybrid_ranker, and run `feast apply`.",
         )
 
 
-def sides_as_of(
+def join_features(
     store: FeatureStore,
     encoding: FeatureEncoding,
     user_id: np.ndarray,
@@ -166,7 +166,7 @@ def sides_as_of(
     as_of: datetime,
     zone: ZoneInfo,
     profiles_at: datetime | None = None,
-) -> Sides:
+) -> JoinedFeatures:
     """Join and encode the features of these users and videos as of the instant.
 
     Args:
@@ -201,17 +201,17 @@ def sides_as_of(
                 parts[_key(store, view)][view] = part
     hour, weekday = hour_and_weekday(pl.Series([as_of], dtype=INSTANT), zone)
     user_factors, video_factors = _factors(job, len(user_id), len(video_id))
-    return Sides(
+    return JoinedFeatures(
         names,
-        _side((job, profiles), encoding, names, parts[columns.USER_ID], len(user_id)),
-        _side((job, profiles), encoding, names, parts[columns.VIDEO_ID], len(video_id)),
+        _encoded((job, profiles), encoding, names, parts[columns.USER_ID], len(user_id)),
+        _encoded((job, profiles), encoding, names, parts[columns.VIDEO_ID], len(video_id)),
         user_factors,
         video_factors,
         constants={
             names.index(columns.HOUR_OF_DAY): hour[0],
             names.index(columns.DAY_OF_WEEK): weekday[0],
         },
-        als_place=names.index(columns.ALS_SCORE),
+        als_index=names.index(columns.ALS_SCORE),
         pairs=(
             _lifts(job, profiles, names, len(user_id), len(video_id)),
             *pair_tables(
@@ -222,9 +222,9 @@ def sides_as_of(
 
 
 def _entities(user_id: np.ndarray, video_id: np.ndarray, as_of: datetime) -> pa.Table:
-    """Entity rows that hold every user and every video at least once; the shorter side repeats.
+    """Entity rows that hold every user and every video at least once; the fewer of the two repeat.
 
-    The service wants both keys in each row; how they are paired does not matter to either side.
+    The service wants both keys in each row; how they are paired does not matter.
     """
     rows = max(len(user_id), len(video_id))
     instant = pl.lit(as_of, dtype=INSTANT)
@@ -233,7 +233,7 @@ def _entities(user_id: np.ndarray, video_id: np.ndarray, as_of: datetime) -> pa.
         .with_columns(
             instant.alias(columns.EVENT_TIMESTAMP),
             instant.alias(columns.INTERACTION_TIMESTAMP),
-            # What a user has with groups of videos is a feature of neither side.
+            # What a user has with groups of videos is neither a user's nor a video's feature.
             *(pl.lit(None, dtype=pl.Int64).alias(group.join_key) for group in GROUPS),
         )
         .to_arrow()
@@ -250,14 +250,14 @@ def _key(store: FeatureStore, view: str) -> str:
     return keys[0]
 
 
-def _side(
+def _encoded(
     jobs: tuple[AsOfRetrievalJob, AsOfRetrievalJob],
     encoding: FeatureEncoding,
     names: tuple[str, ...],
     parts: Mapping[str, slice],
     rows: int,
-) -> Side:
-    """The encoded features of one side, users or videos.
+) -> EncodedFeatures:
+    """The encoded features of users or of videos.
 
     Args:
         jobs: two joins: of views with a time, and of views without.
@@ -271,7 +271,7 @@ def _side(
             at = int(name in _WITHOUT_TIME)
             values = jobs[at].source_column(view, name).take(source_rows[at])
             encoded.append(encoding.encode_column(name, values))
-    return Side(np.column_stack(encoded), tuple(found))
+    return EncodedFeatures(np.column_stack(encoded), tuple(found))
 
 
 def _lifts(
@@ -287,7 +287,7 @@ def _factors(job: AsOfRetrievalJob, users: int, videos: int) -> tuple[np.ndarray
     user_factors = _factor_rows(job, columns.USER_FACTORS, columns.USER_FACTOR, users)
     video_factors = _factor_rows(job, columns.VIDEO_FACTORS, columns.VIDEO_FACTOR, videos)
     if user_factors.shape[1] != video_factors.shape[1]:
-        # Before the first refit one side has none: then no pair has a score.
+        # Before the first refit users or videos have no factors, so no pair has a score.
         return np.full((users, 1), np.nan, np.float32), np.full((videos, 1), np.nan, np.float32)
     return user_factors, video_factors
 
