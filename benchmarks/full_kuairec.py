@@ -38,7 +38,7 @@ from benchmarks.night_costs import measure_nights
 from nightreel.core.play_days import rows_of
 from nightreel.core.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
-from pipelines.training_frame import choose_settings
+from pipelines.training_frame import are_validation_users
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -170,7 +170,9 @@ def ranking_quality(home: Path) -> dict[str, float]:
     }
     scores = scores.filter(
         ~pl.Series(
-            choose_settings(scores["user_id"].to_numpy(), (made := Settings(home=home)).evaluation, made.seed)
+            are_validation_users(
+                scores["user_id"].to_numpy(), (made := Settings(home=home)).evaluation, made.seed
+            )
         )
     )
     users, videos, ratio = (scores[name].to_numpy() for name in ("user_id", "video_id", "watch_ratio"))

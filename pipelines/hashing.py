@@ -1,4 +1,4 @@
-"""Evenly spread hashes: samples drawn by them are the same on every machine."""
+"""Hashes that are evenly spread; samples drawn by them are the same on every machine."""
 
 import numpy as np
 

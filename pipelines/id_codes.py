@@ -3,7 +3,7 @@
 import numpy as np
 
 _NO_CODE = -1
-# A table of codes is at most so wide: beyond, ids are searched for.
+# The widest table of codes; if ids are spread wider, they are searched for.
 _WIDTH_MIN, _WIDTH_PER_ID = 1 << 20, 4
 
 
@@ -38,7 +38,7 @@ class IdCodes:
         return self.of_known(ids)
 
     def known(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The codes of ids, another's for one without; and which of them have one."""
+        """The codes of ids, and which of them have one; the others get an arbitrary code."""
         if not len(self.ids):
             return np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=bool)
         self._cover(ids)
@@ -56,7 +56,7 @@ class IdCodes:
         return self.known(ids)[0] if self._table is None else self._table[ids - self._first]
 
     def _cover(self, ids: np.ndarray) -> None:
-        """Make a table of these ids and of the known ones, if it can be small."""
+        """Extend the table to these ids, if it stays small."""
         both = [some for some in (self.ids, ids) if len(some)]
         if not both:
             return

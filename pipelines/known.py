@@ -1,4 +1,4 @@
-"""What had become known by an instant: the tables as they were then, and the instants of what arrived since.
+"""What had become known by an instant: the tables as they were then, and what has arrived since.
 
 Event time says when a thing happened, `created_timestamp` when the delivery that brought it arrived. The
 rows of the first load count as known from the start.
@@ -58,7 +58,7 @@ def last_arrival(paths: Paths) -> datetime:
 
 
 def known_now(paths: Paths, settings: DataSettings) -> datetime:
-    """An instant by which exactly the contents of the tables had arrived.
+    """An instant by which exactly what the tables contain had arrived.
 
     That is now, or, if a delivery has arrived that is not merged yet, just before it.
     """
@@ -85,7 +85,7 @@ def raw_changes_since(paths: Paths, known_at: datetime, as_of: datetime) -> list
 
 
 def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
-    """Deliveries that are stamped later than now, a line each, newest first; the first few."""
+    """The newest few deliveries with stamps later than now, one line each."""
     later = reversed(delivered_after(settings.raw_dir, now)[-_NAMED_MAX:])
     return [
         f"delivery {printable(one.path.name)} arrived {one.arrived:%Y-%m-%d %H:%M} UTC, after now"

@@ -1,9 +1,9 @@
-"""Which plays are liked, and how much: two labels; `duration` is independent of the video's length.
+"""Which plays are liked, by two labels; `duration` does not depend on the video's length.
 
 `ratio`: watch_ratio above `like_threshold`, as in the original work. People watch about as long whatever a
 video's length, so this is nearly a label "short", unless a play of `long_view_s` seconds counts as well, as
 in Kuaishou's own logs (18 s; Gao et al., KuaiRand, CIKM 2022). `duration`: watch_ratio above the
-LIKE_QUANTILE of plays of videos of like length. Source: Zhan et al., Deconfounding Duration Bias in
+LIKE_QUANTILE of the plays of videos of similar length. Source: Zhan et al., Deconfounding Duration Bias in
 Watch-time Prediction for Video Recommendation (D2Q, KDD 2022).
 """
 
@@ -20,9 +20,9 @@ Label = Literal["ratio", "duration"]
 RATIO: Label = "ratio"
 DURATION: Label = "duration"
 LABELS: tuple[Label, ...] = (RATIO, DURATION)
-# As in Kuaishou's own study of duration bias: of videos of like length, the highest fifth is liked.
+# As in Kuaishou's study of duration bias: the highest fifth among videos of similar length is liked.
 LIKE_QUANTILE = 0.8
-# What decides the label, for the record of each step that reads it.
+# The settings that decide the label, for the records of the steps that read it.
 LABEL_SETTINGS = ("data.targets.label", "data.targets.like_threshold", "data.targets.long_view_s")
 
 
@@ -31,7 +31,7 @@ def labels_of(settings: DataSettings) -> tuple[Label, ...]:
     return LABELS if settings.has_lengths else (RATIO,)
 
 
-# A bucket's upper edge is this many times the lower one: of 2 s and of 2 min, the same difference in length.
+# A bucket's upper edge is this many times its lower one, so relative widths are the same for 2 s and 2 min.
 _EDGE_STEP = 1.15
 _PLAYS_A_BUCKET = 500
 _GRID = np.linspace(0.0, 1.0, 201)
@@ -40,7 +40,7 @@ _FILE = "labels.json"
 
 @dataclass(frozen=True)
 class LengthBuckets:
-    """The distribution of watch_ratio in each bucket of video length, of training plays.
+    """The distribution of training plays' watch_ratio in each bucket of video length.
 
     Attributes:
         edges_ms: float64 [buckets - 1], ascending, the borders between buckets.
@@ -84,7 +84,7 @@ class LengthBuckets:
         borders = np.searchsorted(bucket[order], np.arange(len(self.ratios) + 1))
         for position, ratios in enumerate(self.ratios):
             rows = order[borders[position] : borders[position + 1]]
-            # If quantiles are tied (many plays with ratio 0), the highest counts, as for "not above".
+            # Among tied quantiles (many plays with ratio 0) the highest counts, as in "not above".
             last = np.append(ratios[1:] != ratios[:-1], True)
             found[rows] = np.interp(watch_ratio[rows], ratios[last], _GRID[last])
         return found
@@ -101,7 +101,7 @@ class LengthBuckets:
         return cls(np.array(content["edges_ms"]), np.array(content["ratios"]))
 
 
-# No buckets: for the label `ratio`, which does not use them.
+# No buckets, for the label `ratio`.
 NO_BUCKETS = LengthBuckets(np.zeros(0), np.ones((1, len(_GRID))))
 
 

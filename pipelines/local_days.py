@@ -14,11 +14,12 @@ import polars as pl
 from nightreel.core.instants import DAY_US, MICROSECOND, unix_us
 
 INSTANT = pl.Datetime("us", "UTC")
-ALWAYS_KNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # the stamp of what has no time: user and caption files
+ALWAYS_KNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # the stamp of data without times: user and caption files
 _EPOCH = ALWAYS_KNOWN.date()
-# Local days whose start may be the first border before or after an instant of a UTC day, with one to spare.
+# Days around a UTC day, as offsets, with one to spare: one of them begins at the first border after any
+# instant of the UTC day.
 _NEARBY = np.arange(-2, 4)
-NEVER = datetime(2200, 1, 1, tzinfo=UTC)  # the stamp of what no row is to see
+NEVER = datetime(2200, 1, 1, tzinfo=UTC)  # the stamp of data that no row may see
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
@@ -53,7 +54,7 @@ def _of_days(
     if instants.is_empty():
         return instants.cast(kind)
     at_us = instants.cast(INSTANT).to_physical()
-    # Only the borders near an instant: what is known from the start is stamped 18,000 days before the plays.
+    # Only borders near an instant are computed: ALWAYS_KNOWN is 18,000 days before the plays.
     of_utc = (at_us // DAY_US).unique().to_numpy()
     days = np.unique(of_utc[:, np.newaxis] + _NEARBY)
     ends = np.array([unix_us(start_of_day(_EPOCH + timedelta(days=n), zone)) for n in days.tolist()])

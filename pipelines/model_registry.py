@@ -40,8 +40,7 @@ def register(
 ) -> ModelVersion:
     """Write a version: `write` puts its files in the folder it is given; the manifest is added to them.
 
-    The version is visible only when whole. An existing version of the same content is left as it
-    is.
+    The version becomes visible only when it is complete. An existing version with the same content is kept.
 
     Args:
         data_end: the last local day of the data, the first part of the name.
@@ -160,7 +159,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _names(version: str, manifest: Mapping[str, Any]) -> bool:
-    """Whether a version's name is that of the manifest: it ends in a digest of the content."""
+    """Whether a version's name belongs to the manifest: it ends in a digest of the content."""
     content = {name: value for name, value in manifest.items() if name != _VERSION}
     return manifest.get(_VERSION) == version and version.endswith(f"-{_content_digest(content)}")
 

@@ -24,7 +24,7 @@ class VersionFacts(TypedDict):
 
 
 def list_versions(paths: Paths) -> list[VersionFacts]:
-    """Every version, newest first by its data; a damaged one with what is wrong. Files are checked."""
+    """Every version, newest data first; files are checked, and a damaged version has its fault in `error`."""
     champion = champion_name(paths)
     rows: list[VersionFacts] = []
     for name in reversed(version_names(paths)):

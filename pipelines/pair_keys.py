@@ -1,4 +1,4 @@
-"""The keys of views about a user and a group of videos, such as the author: what a pair of the two has."""
+"""The keys of views about a user and a group of videos, such as an author."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def group_of(store: FeatureStore, view: str) -> Entity:
 
 
 def with_groups(store: FeatureStore, rows: pa.Table, views: Sequence[str]) -> pa.Table:
-    """Rows of videos with the keys of the groups that these views are of, as known at each row's instant.
+    """Rows of videos with the keys of these views' groups, as known at each row's instant.
 
     Args:
         rows: at least video_id and event_timestamp.

@@ -125,7 +125,7 @@ def read_plays(paths: Paths) -> pl.DataFrame:
     return scan_plays(paths).collect()
 
 
-def choose_settings(user_id: np.ndarray, settings: EvaluationSettings, seed: int) -> np.ndarray:
+def are_validation_users(user_id: np.ndarray, settings: EvaluationSettings, seed: int) -> np.ndarray:
     """Which of these users are validation users, whose figures are not reported: by hash, bool [users]."""
     chosen: np.ndarray = uniform_hash(user_id.astype(np.uint64), seed + 1) < settings.tuning_share
     return chosen

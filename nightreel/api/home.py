@@ -249,7 +249,7 @@ def _deliver(settings: LogNeeds, frames: Mapping[str, pl.DataFrame], value: str 
 
 def _of_frame(remark: str, value: str | None) -> str:
     """A remark about a delivered file, reworded for the frame that was delivered."""
-    said = remark.partition(" was set aside: ")[2] or remark
+    said = remark.partition(" was quarantined: ")[2] or remark
     said = said.replace(REPAIR, "Correct the frame, or raise [data] max_reject_share.")
     said = said.replace("; line ", "; row ")
     return said if value is None else said.replace(f"column {columns.PLAY_DURATION}:", f"column {value}:")

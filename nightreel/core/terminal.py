@@ -67,7 +67,7 @@ class _Output(io.TextIOWrapper):
 
 
 class _Remarks(io.TextIOWrapper):
-    """Standard error: errors, logs and progress, which are lost where nobody can have them."""
+    """Standard error: errors, logs and progress, which are lost if they cannot be written."""
 
     def write(self, text: str, /) -> int:
         try:

@@ -1,6 +1,6 @@
 """Records of runs and jobs that say a later instant than now: a clock that was wrong has written them.
 
-They settle no night and make no list fresh; here they are found, to be reported.
+Such records do not count: they make no night done and no list fresh. They are found here, to be reported.
 """
 
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ from scoring.database.tables import STORED, list_night, recommendation_run
 from scoring.database.url import database_exists, database_url, masked
 from scoring.outcomes import record_outcomes
 
-# More than any backfill has, so that none of its nights is pruned by a later one.
+# More nights than any backfill has, so that it prunes none of its own.
 _KEEP_ALL = 1_000_000
 
 _log = get_logger(__name__)
@@ -100,7 +100,7 @@ def backfill(
                 made.append(_run_of(result))
                 _log.info("night made", day=night.day.isoformat(), run_id=made[-1])
             advance()
-    # Also where nothing was made: what was stopped may have been so before this.
+    # Also if nothing was made now: an interrupted backfill may have made them before.
     record_outcomes(settings, now)
     seen = [night.day.isoformat() for night in nights if night.has_seen]
     remarks = []

@@ -96,14 +96,14 @@ def merge_deliveries(settings: LogNeeds) -> StepResult[DeliveryFacts]:
                 # Nothing is wrong with the file: it waits for a night with room.
                 raise disk_full(folder, error, needed_bytes=size_of(path)) from error
             remarks.append(_quarantine(path, _reason(error)))
-            _log.warning("file set aside", file=name, reason=_reason(error))
+            _log.warning("delivery quarantined", file=name, reason=_reason(error))
             continue
         if said:
             remarks.append(f"{name}: {said}")
         if archived is not None:
             wrote.append(archived)
             rows += good
-            _log.info("file taken in", file=name, rows=good)
+            _log.info("delivery archived", file=name, rows=good)
     facts = DeliveryFacts(files=len(files), rows=rows, remarks=(*remarks, *unread))
     return StepResult(MERGE_DELIVERIES.name, not files, tuple(files), tuple(wrote), facts)
 
@@ -161,12 +161,12 @@ def _take(path: Path, settings: LogNeeds) -> tuple[Path | None, int, str]:
     file = kind_of(name)
     if file is None:
         names = ", ".join(Path(kind.name).stem for kind in KINDS)
-        raise InputError(f"{printable(path.name)}: what is it?", f"Let its name begin with one of {names}.")
+        raise InputError(f"{printable(path.name)}: unknown kind.", f"Let its name begin with one of {names}.")
     before = path.stat()
     good, said = _check(path, file, settings)
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        return None, 0, "still being written; the next night takes it in"
+        return None, 0, "still being written; the next night reads it"
     raw = None if files_given(file, settings.data) is not None else raw_path(_raw_folder(settings.data), file)
     if raw is not None and not raw.exists():
         return path.rename(raw.with_suffix(ending_of(path.name) or raw.suffix)), good, said
@@ -219,8 +219,8 @@ def _quarantine(path: Path, reason: str) -> str:
         beside = folder / fitting_name(f"{moved.name}.reason.txt", ".reason.txt")
         beside.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        return f"{name} is not read and cannot be set aside ({error.strerror}): {reason}"
-    return f"{name} was set aside: {reason}"
+        return f"{name} is not read and cannot be quarantined ({error.strerror}): {reason}"
+    return f"{name} was quarantined: {reason}"
 
 
 def _free(folder: Path, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The online store's turn: Feast's values as of the night's instant, for apps that read by key."""
+"""Materialization: brings Feast's online store to the night's instant, for apps that read by key."""
 
 import warnings
 from contextlib import redirect_stdout

@@ -190,7 +190,7 @@ def schedule(settings: ScheduleNeeds, command: Callable[[Job], Sequence[str]]) -
     try:
         jobs.check_readable(settings)
     except DatabaseAwayError as error:
-        _log.warning("the database is away", reason=str(error))
+        _log.warning("the database cannot be reached", reason=str(error))
     lock = settings.paths.state / "schedule.lock"
     with sole_scheduler(lock), served_metrics(settings):
         scheduler = Scheduler(settings, command)

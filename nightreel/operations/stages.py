@@ -154,7 +154,7 @@ def _note(outcome: Outcome, name: str, result: StepResult[Facts], seconds: float
     if facts.part_seconds is not None:
         noted["parts"] = facts.part_seconds
     outcome.stages[name] = noted
-    # What two stages say, such as of a file that neither reads, is said once.
+    # A remark of two stages, such as one on a file that neither reads, is kept once.
     outcome.remarks += [said for said in facts.for_the_record if said not in outcome.remarks]
     outcome.run_id = facts.lists_run if facts.lists_run is not None else outcome.run_id
     _log.info("stage", stage=name, **noted)

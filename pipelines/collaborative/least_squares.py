@@ -64,9 +64,9 @@ class Side:
 
 
 def counted(rows: np.ndarray, least: int) -> np.ndarray:
-    """How often each of these whole numbers occurs: int64, of at least so many numbers from 0 on.
+    """How often each whole number from 0 on occurs: int64, with at least this many entries.
 
-    Counted a piece at a time, as NumPy makes wider numbers of all that it is given.
+    Counted piece by piece, because NumPy copies its whole input to wider numbers.
     """
     found = np.zeros(max(least, int(rows.max(initial=-1)) + 1), dtype=np.int64)
     for start in range(0, len(rows), _COUNTED_AT_A_TIME):
@@ -83,7 +83,7 @@ def _deal(
     dealt_others: np.ndarray,
     dealt_targets: np.ndarray,
 ) -> None:
-    """Write each play to where its row's next one goes: a stable sort that counts."""
+    """Write each play to its row's next free index: a stable counting sort."""
     for play in range(len(rows)):
         to = following[rows[play]]
         dealt_others[to] = others[play]
@@ -100,7 +100,7 @@ def solve(
     depend on their number.
 
     Args:
-        counts: int64 [rows], the length of each row's past: its first so many plays count; at least one.
+        counts: int64 [rows], at least one: how many of each row's plays count, from the first on.
         mean: of the targets.
         regularization: weight of a factor's square, in plays.
     """

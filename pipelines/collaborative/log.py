@@ -1,7 +1,7 @@
 """The log that ALS is fitted on: a code for each user and video, read some days at a time.
 
-A play takes 12 bytes here, and 16 once it is grouped by user and by video, so that memory is of these alone
-and never of the log's columns.
+A play takes 12 bytes here, and 16 once it is grouped by user and by video; the log's columns are never all in
+memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -102,7 +102,7 @@ class Log:
 
 
 class _Coded:
-    """Gives keys their rows: by id those of the first window, then those new in the next, and so on."""
+    """Assigns rows to keys: to the ids of the first window, then to the new ids of the next, and so on."""
 
     def __init__(self, name: str, plays: int) -> None:
         self.name = name
@@ -111,14 +111,14 @@ class _Coded:
         self._rows = np.empty(plays, dtype=np.int32)
 
     def meet(self, keys: pl.Series, window: pl.Series, start: int) -> None:
-        """Take in the keys of some plays, which stand from `start` on, and the window that each lies in."""
+        """Add the keys of some plays, the first of which is play `start`, and the window of each play."""
         met = pl.DataFrame([keys, window]).group_by(self.name).agg(pl.col("window").min())
         self._first = pl.concat([self._first, met.cast(pl.Int64)])
         self._first = self._first.group_by(self.name).agg(pl.col("window").min())
         self._rows[start : start + len(keys)] = self._codes.of(keys.to_numpy())
 
     def known_at(self, cutoffs: int) -> Keys:
-        """The keys, once all were met: codes in the order in which they came become rows."""
+        """The keys, once all plays were added: codes in order of appearance become rows."""
         first = self._first.sort("window", self.name)
         ids = first[self.name].to_numpy()
         row_of_code = np.empty(len(ids), dtype=np.int32)

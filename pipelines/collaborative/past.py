@@ -1,4 +1,4 @@
-"""Fits of earlier nights that still hold: a fit is used again where the plays that it saw are the same.
+"""Fits of earlier nights that are still valid: a fit is used again if the plays that it saw are the same.
 
 The days before each cutoff have a digest; the fits before the first cutoff whose digest differs are read back
 from the sources, and fitting continues from the last of them. The result is that of fitting everything again.

@@ -46,8 +46,8 @@ _PRINTED = ("ndcg", "ndcg_graded", "precision", "recall", "map")
 def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateFacts]:
     """Rank held-out pairs with every system and write the figures to `data/evaluation`.
 
-    `next_day` comes first where `scoring.backtest` has made lists of past days with this model. metrics.json:
-    a list of records (protocol, label, system, metric, k, slice, value, low, high, users). <protocol>.csv: a
+    `next_day` comes first if `scoring.backtest` has made lists of past days with this model. metrics.json: a
+    list of records (protocol, label, system, metric, k, slice, value, low, high, users). <protocol>.csv: a
     row for each system and k.
 
     Raises:
@@ -130,7 +130,7 @@ def _of_next_day(judged: NextDay, settings: RankerNeeds) -> list[Figure]:
 def _of_protocol(
     pairs: Pairs, store: FeatureStore, models: Models, settings: RankerNeeds
 ) -> tuple[list[Figure], list[dict[str, Any]], ProtocolFacts]:
-    """A protocol's figures, sample lists and facts; its scores are gone when the next one begins."""
+    """A protocol's figures, sample lists and facts; its scores are freed before the next one begins."""
     made = trial(pairs, store=store, models=models, settings=settings)
     own = _all_figures(made, settings)
     give_back_memory()
@@ -202,7 +202,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings)
         pairs=len(liked),
         users=len(made.users),
         users_with_a_liked_video=len(np.unique(made.user_id[liked])),
-        users_that_chose_settings=made.tuned.users,
+        validation_users=made.tuned.users,
         liked_share={
             label: float(made.targets[label].liked.mean()) if len(liked) else 0.0
             for label in labels_of(settings)

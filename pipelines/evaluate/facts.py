@@ -44,7 +44,7 @@ class ProtocolFacts(JudgedFacts):
     pairs: int
     users: int
     users_with_a_liked_video: int
-    users_that_chose_settings: int
+    validation_users: int
     liked_share: Mapping[str, float]
     blend_weights: Mapping[str, float]
     hybrid_by_filter_k_on_the_tuning_users: Mapping[str, Any]

@@ -26,7 +26,7 @@ _PRINTED = (
 
 
 def facts(found: NextDay, own: Sequence[Figure], settings: DataSettings) -> NextDayFacts:
-    """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
+    """The facts, the verdict first: whether the published lists beat yesterday's popularity."""
     labels = [
         settings.targets.label,
         *(label for label in labels_of(settings) if label != settings.targets.label),

@@ -135,7 +135,7 @@ class NextDayMeasuring:
                     key = (label, metric, k, over)
                     pooled[key] = pooled.get(key, 0.0) + values
         for (label, metric, k, over), values in pooled.items():
-            # A user counts as one, whatever the days; a pair does anyway.
+            # Each user counts once, however many days they have; each pair counts once anyway.
             mean = values / self._days_of_users[label] if over == "users" else values
             sums.add((label, metric, k, ALL), mean, over)
         return [*self._means(system, sums), *self._of_catalogue(system)]
@@ -195,7 +195,7 @@ class NextDayMeasuring:
             _, video = np.unique(lists[columns.VIDEO_ID].to_numpy(), return_inverse=True)
             users.append(max(judged.day.users, 1))
             for k in self._cutoffs:
-                # Those that are on no list have the last numbers.
+                # Videos that are on no list have the last numbers.
                 exposure = np.bincount(video[rank <= k], minlength=judged.day.videos)
                 for metric, value in (("coverage", coverage(exposure)), ("gini", gini(exposure))):
                     of_days.setdefault((metric, k), []).append(value)

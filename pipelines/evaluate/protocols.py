@@ -20,12 +20,12 @@ from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import days_of_table, time_cuts
-from pipelines.training_frame import PLAY_COLUMNS, choose_settings, scan_plays
+from pipelines.training_frame import PLAY_COLUMNS, are_validation_users, scan_plays
 from pipelines.user_sample import UserSample
 
 KUAIREC = "kuairec"
 IMPRESSIONS = "impressions"
-# What a reader of a protocol's figures has to know.
+# What each protocol ranks, for readers of its figures.
 RANKED: dict[str, str] = {
     KUAIREC: "all videos of the fully observed matrix for each of its users",
     IMPRESSIONS: "only what was shown: the videos that each user went on to watch, not the whole catalogue",
@@ -51,7 +51,7 @@ class Pairs:
 
     def is_tuning(self, settings: EvaluationSettings, seed: int) -> np.ndarray:
         """Which pairs are of validation users: bool [pairs]."""
-        return choose_settings(self.rows[columns.USER_ID].to_numpy(), settings, seed)
+        return are_validation_users(self.rows[columns.USER_ID].to_numpy(), settings, seed)
 
 
 def protocol_pairs(settings: RankerNeeds, model: ModelVersion) -> Iterator[Pairs]:
@@ -62,7 +62,7 @@ def protocol_pairs(settings: RankerNeeds, model: ModelVersion) -> Iterator[Pairs
     """
     if settings.paths.table("fully_observed").is_file():
         yield kuairec_pairs(settings)
-    # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
+    # A champion trained with other settings may have seen plays after today's cut: only later ones count.
     seen_until = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
     yield impression_pairs(max(holdout_from(settings), seen_until), settings)
 
@@ -100,6 +100,7 @@ def _once(plays: pl.DataFrame) -> pl.DataFrame:
     user, video = (plays[key].to_numpy() for key in keys)
     is_next_video = (user[1:] == user[:-1]) & (video[1:] > video[:-1])
     if (is_next_video | (user[1:] > user[:-1])).all():
-        # As ingest writes KuaiRec's small_matrix: to find that nothing is to be done takes a gigabyte less.
+        # KuaiRec's small_matrix has each pair once already; to check this takes a gigabyte less than
+        # `unique`.
         return plays
     return plays.unique(keys, keep="first", maintain_order=True).sort(keys)

@@ -23,7 +23,7 @@ class Segmentation:
 
 
 def user_families(trial: Trial) -> list[Segmentation]:
-    """Slices of users by how much they had watched before, and cold users; one code per user."""
+    """Slices of users, by how much they had watched before and by whether they are cold: a code per user."""
     # Equal counts fall in one slice, so that the order of users does not matter.
     share = np.searchsorted(np.sort(trial.plays), trial.plays) / max(len(trial.plays), 1)
     quarter = np.minimum((share * 4).astype(np.int64), 3)

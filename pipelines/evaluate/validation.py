@@ -1,4 +1,4 @@
-"""What the validation users choose: the blend's weights, and how good the hybrid is at other filters."""
+"""Choices made on the validation users: the blend's weights, and how good the hybrid is at other filters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from pipelines.rankers.blend import Blend, tuned_blend
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker
 
-# What the blend may be of; where gains are equal, the first one counts.
+# The scores that a blend may contain; between equal gains, the first one is taken.
 _BLENDED = (CLASSIFIER, REGRESSOR, ALS, POPULARITY_BY_ENGAGEMENT, POPULARITY_BY_VIEWS)
 _TUNED_AT = (10, 100)
 _FILTERS = (20, 50, 100, 200, 500, 1000, 2000)
@@ -70,7 +70,7 @@ def tuned_on(
     catalogue: int,
     settings: RankerNeeds,
 ) -> Tuned:
-    """What the validation users choose.
+    """Choose the blend's weights on the validation users, and measure other filters.
 
     Args:
         scores: of their pairs, by system.
@@ -96,7 +96,7 @@ def tuned_on(
 
 
 def _filters(catalogue: int, ranker: RankerSettings, lists: ListSettings) -> list[int]:
-    """The values that are tried: no two that give the same lists, so none below top_k."""
+    """The values of filter_k to try: none below top_k, since those give the same lists."""
     own = filter_size(ranker, lists)
     tried = {filter_size(ranker, lists, k) for k in _FILTERS}
     return sorted({k for k in tried if k < catalogue} | {own})

@@ -109,7 +109,7 @@ def _of_day(
 
 
 def _counted_from(videos: pl.DataFrame) -> Iterable[date]:
-    """The first days on which plays of these videos on these days count."""
+    """For each video and day, the first day on which its plays of that day count."""
     found: list[date] = (
         videos.drop_nulls().select(pl.max_horizontal(VISIBLE, KNOWN_FROM)).to_series().to_list()
     )

@@ -1,11 +1,11 @@
-"""What was played on each local day, by user and by video; of another night only the new days are summed.
+"""Sums of plays on each local day, by user and by video; a later night sums only the new days.
 
-On a cluster the days are cut into a piece a core, each summed by a task as if it were a night.
+On a cluster the days are split into one piece per core, and each piece is summed by a task.
 
-Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads
-add them up, and old sums plus new ones are the sums of all. The old ones are used of the days before the
-first whose file has another digest than when it was summed: who plays a video for the first time depends on
-the days before.
+Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads add
+them up, and old sums plus new ones are the sums of all. Old sums are used for the days before the first one
+whose file has changed since; later days are summed again, because which play of a pair is the first depends
+on the days before.
 """
 
 from collections.abc import Collection, Sequence
@@ -108,7 +108,7 @@ class DailySums:
 def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = False) -> DailySums:
     """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night.
 
-    Days are summed from the first on that differs from those of the last time.
+    Days are summed from the first one that has changed since the last time.
     """
     folder = settings.paths.state / _FOLDER
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
@@ -165,7 +165,7 @@ class KeptDays:
 
     @classmethod
     def of(cls, settings: LogNeeds) -> "KeptDays | None":
-        """None if nothing is kept, or if one of the days is another by now."""
+        """None if nothing is kept, or if one of the days has changed since."""
         folder = settings.paths.state / _FOLDER
         files = [*_files(folder), *SeenPairs.files(folder)]
         known = recorded_days(folder, fingerprint(settings=settings.chosen(SETTINGS)), files)
@@ -183,7 +183,7 @@ class KeptDays:
 
 
 def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> DailySums:
-    """The sums of these days; `seen` has the pairs of all days before them, and those of these afterwards."""
+    """The sums of these days; `seen` has the pairs of all earlier days, and gets those of these days."""
     plays = read_days(paths, _COLUMNS)
     return DailySums.of(_stamped(plays, seen, settings))
 
@@ -207,7 +207,7 @@ def _mark(seen: SeenPairs, paths: list[Path]) -> None:
 
 
 def _kept(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:
-    """The sums of these days, which are the first of those that the folder has."""
+    """The kept sums of these days, which are the folder's first ones."""
     end = pl.lit(end_of_day(max(days), settings.zone), dtype=INSTANT)
     users, videos, durations = (
         pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP) <= end) for path in _files(folder)

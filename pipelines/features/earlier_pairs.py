@@ -25,12 +25,12 @@ class EarlierPairs:
 
     @classmethod
     def none(cls) -> "EarlierPairs":
-        """Those of no day."""
+        """The pairs of no day."""
         return cls(0, SeenPairs())
 
     @classmethod
     def read(cls, folder: Path) -> "EarlierPairs":
-        """What `write` has written; of no day if that is missing or damaged."""
+        """The pairs that `write` stored; those of no day if the file is missing or damaged."""
         own = folder / _FOLDER
         try:
             days = int(json.loads((own / _RECORD).read_text(encoding="utf-8")))
@@ -40,7 +40,7 @@ class EarlierPairs:
         return cls(days, SeenPairs.read(own)) if is_there else cls.none()
 
     def write(self, folder: Path) -> None:
-        """Keep them for another night, with what else is kept in the folder."""
+        """Store them in the folder for later nights."""
         own = folder / _FOLDER
         own.mkdir()
         self.pairs.write(own)

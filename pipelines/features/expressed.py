@@ -59,7 +59,8 @@ def _views(data: DataSettings, features: FeatureSettings) -> list[View]:
     return [
         view
         for view in catalogue_of(data, features).stored
-        # A module's own views of pairs are always built, as they are there for a reader.
+        # Views of pairs from a user's module are always built: someone reads them, or they would not be
+        # declared.
         if view.is_expressed and (features.pair_views or view.module or not view.is_of_pairs)
     ]
 
@@ -73,7 +74,7 @@ def _build(
     path = settings.paths.feature_source(view.name)
     decisive = {
         "entries": [(one.name, one.type, one.days, one.combine, str(one.value)) for one in view.features],
-        # What an expression calls may have changed although its text has not.
+        # A function that an expression calls may have changed although the expression's text has not.
         "module": module_text(view.module) if view.module else None,
     }
     attempt = EXPRESSED.attempt(settings, read, force=force, record=f"{_RECORD}{view.name}", **decisive)

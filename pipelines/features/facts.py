@@ -1,4 +1,4 @@
-"""What the step of the features says, and each of its parts."""
+"""The facts that the step `features` and each of its parts report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ class ViewFacts(Facts):
 
 
 class FeaturesFacts(Facts):
-    """What every part said, in the order in which they ran."""
+    """The facts of every part, in the order in which they ran."""
 
     parts: tuple[Facts, ...]
 

@@ -1,4 +1,4 @@
-"""The values of single days of views of plays, kept: of another night only the days that differ are read."""
+"""Kept values of single days, for views of plays: a later night reads only the days that have changed."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ def kept_values(view: View, settings: FeatureNeeds, decisive: str, *, force: boo
     """The values of all days, in order of keys and days.
 
     Args:
-        decisive: a digest of what decides them besides the plays; where it is another, all days are read.
+        decisive: a digest of what decides them besides the plays; if it has changed, all days are read.
     """
     folder = settings.paths.state / "values_of_days" / view.name
     files, digests = files_by_day(settings.paths.interactions), digests_of_days(settings.paths.interactions)

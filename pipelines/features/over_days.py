@@ -94,7 +94,7 @@ def _nothing(view: View) -> pl.DataFrame:
 def _daily(rows: pl.DataFrame, keys: list[str], features: list[Feature], view: View) -> pl.DataFrame:
     """The values of single days: a row per key and day with rows, sorted by both.
 
-    One number for keys and day is grouped and sorted by in a fraction of the time, where one is enough.
+    If keys and day fit into one number, grouping and sorting by it takes a fraction of the time.
     """
     parts = [*keys, VISIBLE]
     bounds = rows.select(

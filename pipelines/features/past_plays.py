@@ -1,4 +1,4 @@
-"""What had been played before an instant: of days that features keep the pairs of, the log is not read."""
+"""What had been played before an instant; days whose pairs the features keep are not read from the log."""
 
 from dataclasses import dataclass
 from datetime import datetime

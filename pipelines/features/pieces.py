@@ -1,4 +1,4 @@
-"""Works on pieces of the keys: one piece here, a task each on a cluster; the rows are the same."""
+"""Splits work by keys: one piece on this machine, one task per piece on a cluster, with the same result."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise

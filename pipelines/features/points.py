@@ -1,4 +1,4 @@
-"""The keys and days at which a view has values, and the rows of days before each that it is made of."""
+"""The keys and days at which a view has values, and the rows of earlier days that each value is made of."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pipelines.features.expression_values import evaluated, expression_of, where
 
 VISIBLE = "visible_from"  # pl.Date: the local day from whose beginning on a row may be used
 POINT = "point"
-# Rows aggregated at a time; each row of a window occurs once for each day that the window is seen from.
+# Rows aggregated at a time; a row counts once for every window that contains it.
 _ROWS_AT_A_TIME = 4_000_000
 
 
@@ -146,7 +146,8 @@ def _number(rows: pl.DataFrame, keys: list[str]) -> pl.Series:
 def _running(values: pl.Series, key: np.ndarray, combine: str | None) -> pl.Series:
     """The largest ("max") or smallest so far of each key.
 
-    Each step looks twice as far back as the one before, so there are few even for a key with many days.
+    Each step looks back twice as far as the step before, so there are few steps even for a key with many
+    days.
 
     Args:
         key: ascending, whole numbers.

@@ -1,7 +1,7 @@
-"""What users and videos are, with each change from when it was known.
+"""Profiles of users and videos; each change has the instant at which it became known.
 
-User and caption files have no times. What the first load has of them counts as always known; what a delivery
-changed, from the instant at which it arrived, so that no earlier play sees it.
+User and caption files have no times. The content of the first load counts as always known; a delivery's
+changes count from its arrival on, so that no earlier play sees them.
 """
 
 import polars as pl
@@ -11,7 +11,7 @@ from nightreel.core.catalogue.formulas import LENGTH_EDGES_MS
 from nightreel.core.settings import DataSettings
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates, starts_of_dates
 
-# What a video's daily record says of it, besides its counts.
+# Attributes of a video in its daily records, besides the counts.
 DESCRIPTION = (
     columns.AUTHOR_ID,
     columns.VIDEO_TYPE,
@@ -21,7 +21,7 @@ DESCRIPTION = (
     columns.VIDEO_DURATION,
     columns.VIDEO_TAG,
 )
-# Columns that a file of items may have too, and then takes precedence.
+# Columns that a file of items may have, too; that file then takes precedence.
 OF_ITEMS = (columns.AUTHOR_ID, columns.UPLOAD_DATE, columns.VIDEO_DURATION, columns.VIDEO_TAG)
 _BY_ITEMS = "{}_of_items"
 _PLAYED_DURATION = "played_duration"
@@ -127,7 +127,7 @@ def _changes(versions: pl.DataFrame, key: str, values: list[str]) -> pl.DataFram
 
 
 def _with_known(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """The rows of videos with what other rows of the same video had said by their instant."""
+    """The videos' rows, with unknown values filled from earlier rows of the same video."""
     order = [columns.EVENT_TIMESTAMP, columns.VIDEO_ID]
     return rows.sort(order).join_asof(
         others.sort(order), on=columns.EVENT_TIMESTAMP, by=columns.VIDEO_ID, check_sortedness=False

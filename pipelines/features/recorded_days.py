@@ -22,7 +22,7 @@ def write_record(folder: Path, decisive: str, days: Mapping[date, str]) -> None:
 
 
 def recorded_days(folder: Path, decisive: str, files: Iterable[Path]) -> dict[date, str]:
-    """The days that the folder's files are of, with their digests; empty where they cannot be built on."""
+    """The days from which the folder's files were made, with their digests; empty if these are unusable."""
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         if record["decisive"] != decisive:

@@ -7,8 +7,8 @@ import polars as pl
 def running_sums(values: pl.DataFrame, key: pl.Series) -> pl.DataFrame:
     """For each row the sums of its key's rows up to it: int64.
 
-    One running sum of all rows less that before the key's first row, which takes a fraction of summing key by
-    key.
+    It is the running sum of all rows minus the one before the key's first row, which takes a fraction of the
+    time of summing key by key.
 
     Args:
         values: whole numbers; a missing one counts as 0.

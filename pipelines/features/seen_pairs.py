@@ -1,4 +1,4 @@
-"""Which users have played which videos, a bit each: a night knows a first play without reading the log.
+"""Which users have played which videos, one bit per pair, so that a night need not read the log to know this.
 
 Memory and the file grow with users times videos, not with plays: 9.6 MB at KuaiRec's size.
 """
@@ -21,7 +21,7 @@ _NOBODY = np.zeros(0, dtype=np.int64)
 
 
 class SeenPairs:
-    """The pairs so far. Codes of users and videos follow the order in which they came."""
+    """The pairs so far. Users and videos have codes in order of appearance."""
 
     def __init__(self) -> None:
         self._users, self._videos = IdCodes(_NOBODY), IdCodes(_NOBODY)
@@ -29,7 +29,7 @@ class SeenPairs:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What `write` has written."""
+        """The pairs that `write` stored."""
         found = cls()
         rows = pl.read_parquet(folder / "seen.parquet")
         videos = pl.read_parquet(folder / "seen_videos.parquet")[columns.VIDEO_ID]
@@ -44,7 +44,7 @@ class SeenPairs:
         return [folder / "seen.parquet", folder / "seen_videos.parquet"]
 
     def write(self, folder: Path) -> None:
-        """Keep the pairs for another night."""
+        """Store the pairs for later nights."""
         users, videos = self._users.ids, self._videos.ids
         rows = self._bits[: len(users), : -(-len(videos) // 8)]
         of_users = {columns.USER_ID: users, _BITS: [row.tobytes() for row in rows]}
@@ -66,7 +66,7 @@ class SeenPairs:
         return pl.Series(self._first(user_id, video_id))
 
     def mark(self, user_id: pl.Series, video_id: pl.Series) -> None:
-        """Add plays of which nobody asks whether they are the first."""
+        """Add plays without finding out which of them are the first of their pair."""
         if not user_id.is_empty():
             self._first(user_id, video_id)
 

@@ -1,7 +1,8 @@
-"""How each user has received each first-level category: lists that grow with every day of theirs.
+"""How each user has received each first-level category: one list per user and day with plays.
 
-A view of users, so that readers ask for a user and a video and for no category; the on-demand view
-`category_lift` picks the video's. A play counts once its day has ended and its video's category was known.
+It is a view of users, so that a reader asks for a user and a video without naming a category: the on-demand
+view `category_lift` picks the video's. A play counts once its day has ended and its video's category is
+known.
 """
 
 import json
@@ -34,7 +35,7 @@ _FOLDER, _SOURCE = "user_categories", "source.json"
 _ROW = "row"
 # Cells of users' days and categories at a time.
 _CELLS = 4_000_000
-# Users whose rows of earlier days are put together with new ones at a time.
+# Users per part whose rows of earlier days are joined with new ones.
 _USERS_AT_A_TIME = 1_024
 
 
@@ -65,7 +66,7 @@ def build_user_categories(settings: Settings, *, force: bool = False) -> StepRes
 
 
 def _is_source_of(folder: Path, path: Path) -> bool:
-    """Whether the source is the one that was written with what is kept."""
+    """Whether the source is the one that was written together with the kept counts."""
     try:
         recorded = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -93,7 +94,7 @@ def _frames(
             yield own.conformed(_lists(part, usual, settings.data.zone))
         return
     new = counts.filter(pl.col(VISIBLE) >= same_before)
-    # Earlier counts of these users, as if all were of the day before.
+    # All earlier counts of these users, as one day's counts.
     before = (
         counts.filter(pl.col(VISIBLE) < same_before)
         .group_by(columns.USER_ID, CATEGORY)
@@ -130,7 +131,7 @@ def _lists(counts: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.Data
 
     Args:
         counts: of some users, in order.
-        usual: each user's share of liked plays by the end of their days, in order.
+        usual: each user's share of liked plays by the end of each of their days, in order.
     """
     keys = [columns.USER_ID, VISIBLE]
     rows = counts.select(keys).unique().sort(keys)

@@ -1,4 +1,4 @@
-"""Text of users, of the columns that `[data.user_columns]` declares as text, as numbers.
+"""Texts of users as numbers, from the columns that `[data.user_columns]` declares as text.
 
 As the text of videos (pipelines/text.py): the vocabulary is fitted once, at the first ALS refit, on the users
 who had played strictly before it; every text is stamped with that instant, or with its arrival where later.
@@ -23,7 +23,7 @@ from pipelines.text import TEXT, digest_of_texts, text_features, versions_of_tex
 
 
 def build_user_text(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
-    """Write the source of `declared_user_text`; where no column is declared so, an earlier one goes."""
+    """Write the source of `declared_user_text`; remove it if no column is declared as text."""
     path = settings.paths.feature_source(columns.USER_TEXT)
     texts = () if settings.data.log is None else settings.data.log.user_texts
     if not texts:

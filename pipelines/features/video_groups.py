@@ -1,4 +1,4 @@
-"""Which group a video belongs to, such as its author or a category, as it is known day by day."""
+"""Which group (author, category and so on) a video belongs to, as known on each day."""
 
 import polars as pl
 

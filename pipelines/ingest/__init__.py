@@ -1,9 +1,9 @@
 """Ingest: raw files and deliveries in, validated tables out; rejects are kept with line and reason.
 
-A file that only grew since the last time is read from where it grew; one that has not changed, not at all; a
-delivery is read once. Plays are kept by local day: only the days that new plays belong to are read and
-written (docs/decisions/day-partitions.md). Nothing is replaced until a run has succeeded as a whole: a failed
-ingest leaves the tables as they were.
+A file that has only grown is read from where it grew; an unchanged one is not read at all; a delivery is read
+once. Plays are kept by local day: only the days that new plays belong to are read and written
+(docs/decisions/day-partitions.md). Nothing is replaced until a run has succeeded as a whole: a failed ingest
+leaves the tables as they were.
 """
 
 from dataclasses import replace
@@ -52,7 +52,8 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
     Raises:
         InputError: if a file or column is missing, a file is not a CSV or was cut off, or more than
             max_reject_share of a file's rows are rejected (duplicates do not count). The tables then stay as
-            they were. Or if the setting `[lists.shared] segments` names what the users' table does not have.
+            they were. Also if the setting `[lists.shared] segments` names a column that the users' table does
+            not have.
     """
     with INGEST.alone(settings), scratch_folder(settings.paths) as scratch:
         try:
@@ -92,7 +93,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
     attempt.begin()
     with (
         atomic_write(settings.paths.rejects) as rejects,
-        # The inner one is named where the disk is full: it is the large one.
+        # The inner folder is the large one, so an error of a full disk names it.
         atomic_write(settings.paths.tables, checksum=True) as tables,
     ):
         tables.mkdir()
@@ -108,7 +109,8 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
             if file in missing
             for path in output.write(file, derived(mapped(file, settings.data), plays, settings.data.zone))
         ]
-        # First, as the tables mean nothing without them; those that no table has yet do no harm.
+        # The ids come first, because the tables mean nothing without them; ids that no table has yet do no
+        # harm.
         written += ids.save()
     of_file = {plan.file: records[plan.path] for plan in plans}
     # Lists do not depend on exposures, so a replay does not either.

@@ -1,4 +1,4 @@
-"""The rows that databases answer with, as Arrow tables of types that Parquet has and ingest reads.
+"""Rows from databases as Arrow tables of types that Parquet can store and ingest can read.
 
 Numbers of any precision keep their digits: they may be ids.
 """
@@ -70,7 +70,7 @@ def table_of_rows(
     """Rows of Python values as a table.
 
     Args:
-        schema: of the rows before; by default inferred from these.
+        schema: of the earlier rows; by default inferred from these.
         watermark: the column whose values are compared.
 
     Raises:
@@ -85,7 +85,7 @@ def table_of_rows(
 
 
 def _type(values: tuple[Any, ...], *, is_compared: bool) -> pa.DataType:
-    """The type of a column by its first rows; text where they are of several kinds, or none is known."""
+    """The type of a column by its first rows; text if they are of several kinds or all null."""
     kinds = {type(value) for value in values if value is not None}
     if kinds and all(issubclass(kind, datetime) for kind in kinds):
         zoned = any(value.tzinfo is not None for value in values if value is not None)

@@ -1,4 +1,4 @@
-"""Files as the CSV reader has to see them: up to a byte, or without lone carriage returns."""
+"""Files as the CSV reader has to see them: cut at a byte, or without lone carriage returns."""
 
 import io
 import re
@@ -8,7 +8,7 @@ _LONE_RETURN = re.compile(rb"\r(?!\n)")
 
 
 class UpTo(io.RawIOBase):
-    """A file as if it ended at `end`: what another process appends meanwhile is read the next time."""
+    """A file that seems to end at `end`: what another process appends meanwhile is read next time."""
 
     def __init__(self, file: BinaryIO, end: int) -> None:
         self._file, self._end = file, end
@@ -22,7 +22,7 @@ class UpTo(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """The byte that is read next."""
+        """The position of the next byte."""
         return self._file.tell()
 
     def read(self, size: int = -1, /) -> bytes:
@@ -32,7 +32,7 @@ class UpTo(io.RawIOBase):
 
 
 class WithoutLoneReturns(io.RawIOBase):
-    """A file in which a carriage return that ends no line reads as a space: Arrow would end the row there."""
+    """A file in which a lone carriage return reads as a space; Arrow would end the row at it."""
 
     def __init__(self, file: "UpTo") -> None:
         self._file = file

@@ -1,8 +1,8 @@
 """When raw files changed after their first load, since a replay cannot leave out what they then brought.
 
 Rows of a raw file count as known from the start, whenever they were written there; only deliveries carry the
-instant of their arrival. So what is known of a night whose raw files have since changed is not all that is
-read for it, and a replay says so, unless only plays have changed that happened later.
+instant of their arrival. So if raw files have changed since a night, its replay may read more than the night
+knew, and says so, unless only later plays have changed.
 """
 
 import json
@@ -34,7 +34,7 @@ class Change:
     earliest: datetime | None
 
     def matters(self, known_at: datetime, as_of: datetime) -> bool:
-        """Whether what a night of this instant reads may be more than what was known then."""
+        """Whether a replay of this instant may read more than was known then."""
         return self.at > known_at and (self.earliest is None or self.earliest < as_of)
 
 
@@ -64,7 +64,7 @@ def note_changes(paths: Paths, digests: Mapping[str, str], earliest: Mapping[str
 
 
 def changed_since(paths: Paths, known_at: datetime, as_of: datetime) -> list[tuple[str, datetime]]:
-    """The raw files that may have changed, after `known_at`, the data of lists as of an instant.
+    """The raw files whose changes after `known_at` may alter the lists as of an instant.
 
     Each comes with the last instant at which such a change was found.
     """
@@ -103,7 +103,7 @@ def first_difference(name: str, before: pl.DataFrame | None, plays: pl.DataFrame
 
 
 def _shortened(changes: list[Change]) -> list[Change]:
-    """The last changes; earlier ones are merged into one that counts whenever any of them would."""
+    """The last changes; earlier ones are merged into one that matters whenever any of them would."""
     old, kept = changes[:-_KEPT], changes[-_KEPT:]
     if not old:
         return kept

@@ -16,7 +16,7 @@ from pipelines.ingest.raw_files import LOCAL_TIME
 from pipelines.ingest.reasons import NO_NUMBER, NO_VALUE, OUT_OF_RANGE, only_where, reason_where
 from pipelines.ingest.reject_columns import LINE, RAW, REASON, REJECT_SCHEMA
 
-# What indexes of both databases hold.
+# The longest id that the indexes of both databases can hold.
 ID_BYTES_MAX = 500
 # JSON lines may have an object, such as {"$oid": "5f..."}: its value is the id.
 _OBJECT = r'^\{(".*":.*)?\}$'
@@ -73,7 +73,7 @@ def convert(
 
 
 def _as_ids_are(known: Iterable[RawColumn], ids: HomeIds) -> Iterator[RawColumn]:
-    """The columns; those of ids that are text, as such."""
+    """The columns, with ids that are text declared as text."""
     for column in known:
         if not ids.is_text(column.name):
             yield column
@@ -206,7 +206,7 @@ def _numbers(text: pl.Series) -> pl.Series:
 
 
 def _ids(text: pl.Series) -> pl.Series:
-    """Ids exactly as they are written; null where one would not come back the same, or at all."""
+    """Ids exactly as they are written; null if an id could not be stored and read back unchanged."""
     good = (text.str.strip_chars() == text) & (text.str.len_bytes() <= ID_BYTES_MAX)
     return only_where(text, good & ~text.str.contains(r"\p{Cc}") & ~text.str.contains(_OBJECT))
 

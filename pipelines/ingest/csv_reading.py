@@ -71,7 +71,7 @@ def lines_of(header: Header, asked: pl.Series) -> pl.Series:
 def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
     """The file's rows in order.
 
-    A block is split into texts ahead, in a thread of its own, while the one before is worked on.
+    A thread splits the next block into fields while the current one is processed.
 
     Raises:
         InputError: if it ends in mid-row, or cannot be split into rows.
@@ -102,7 +102,7 @@ def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
                     before = [row for row in pending if row[0] < numbers.next]
                     del pending[: len(before)]
                     if rows[header.names[0]].null_count():
-                        # Blank lines are rows of nothing.
+                        # Blank lines are no rows.
                         rows = rows.filter(~pl.all_horizontal(pl.col(header.names).is_null()))
                     yield TextBatch(rows, _broken(before, numbers), file.tell(), numbers.spans)
         except pa.ArrowInvalid as error:
@@ -167,7 +167,7 @@ def _broken(rows: list[tuple[int, str, str]], numbers: "LineNumbers") -> pl.Data
 
 
 def ends_with_newline(header: Header) -> bool:
-    """Whether the last byte that is read ends a line; that of a file that was cut off rarely does."""
+    """Whether the last byte ends a line; in a file that was cut off it rarely does."""
     with header.text.path.open("rb") as file:
         file.seek(header.size - 1)
         return file.read(1) in b"\n\r"

@@ -1,4 +1,4 @@
-"""Asks a database, and gives its answer some rows at a time, as Arrow tables of types that Parquet has.
+"""Queries a database and returns the answer in batches, as Arrow tables of types that Parquet can store.
 
 PostgreSQL, SQLite and DuckDB by their ADBC drivers; any other by a driver of SQLAlchemy.
 Why ADBC: docs/decisions/warehouses.md.
@@ -28,7 +28,7 @@ _ROWS_AT_A_TIME = 50_000
 _INT64_MAX = 2**63 - 1
 _LAST = "nightreel_last"
 _AGAIN = "Correct the query of [data], or its source_url, or try again when the database is there."
-# How the drivers' messages begin if the database is away, rather than the query wrong.
+# Beginnings of the drivers' messages if the database cannot be reached, rather than the query being wrong.
 _AWAY = ("IO:", "TIMEOUT:", "CANCELLED:", "UNAVAILABLE:", "INTERNAL: IO Error: Could not set lock")
 
 _STATUS = re.compile(r"^[A-Z_]+: ")
@@ -51,7 +51,7 @@ class QueryRequest:
 
     @property
     def asked(self) -> str:
-        """The query in a form that fits inside another."""
+        """The query in a form that can be a subquery."""
         return self.query.strip().rstrip(";")
 
     def since(self, column: str, last: str) -> str:
@@ -111,7 +111,7 @@ def _parsed(source_url: SecretStr | None) -> URL:
 
 @contextmanager
 def _translated(url: URL) -> Iterator[None]:
-    """Errors of drivers as lines of ours, without passwords."""
+    """Errors of drivers as one-line errors of nightreel, without passwords."""
     import adbc_driver_manager
 
     try:
@@ -186,7 +186,7 @@ def _duckdb(url: URL) -> dict[str, Any]:
     return {"driver": driver.driver_path(), "entrypoint": "duckdb_adbc_init", "db_kwargs": options}
 
 
-# URLs that ADBC answers, by kind of database; a URL with another driver is SQLAlchemy's.
+# URLs that ADBC's drivers serve, by kind of database; SQLAlchemy serves URLs that name another driver.
 NATIVE = {
     "postgresql": ("postgresql", "postgresql+psycopg"),
     "sqlite": ("sqlite",),
@@ -217,7 +217,7 @@ def _connected(url: URL) -> Iterator[Connection]:
 
 
 def _from_sqlalchemy(request: QueryRequest, connection: Connection) -> Iterator[pa.Table]:
-    """By a cursor of the server, if it has them."""
+    """Through SQLAlchemy, with a server-side cursor where the database has them."""
     statement = text(request.asked.replace(":", r"\:"))
     if request.last is not None:
         column = connection.dialect.identifier_preparer.quote(request.watermark or "")

@@ -1,4 +1,4 @@
-"""The table of a log while ingest adds to it: only the days that new rows belong to are read and written."""
+"""The table of a log while ingest adds to it: only days with new rows are read and written."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -17,13 +17,13 @@ from pipelines.ingest.reject_columns import LINE
 from pipelines.local_days import days_of
 
 _DAY = "local day"
-# Rows of a raw file that wait in memory before they are put on disk, by day.
+# Rows of a raw file that are kept in memory before they are written to disk by day.
 ROWS_IN_MEMORY = 2_000_000
 _KEYS = (columns.USER_ID, columns.VIDEO_ID)
 
 
 class DamagedDayError(NightreelError):
-    """A day's file that gets new rows is not as it was written: the table must be rebuilt."""
+    """A day's file that should get new rows is damaged, so the table must be rebuilt."""
 
 
 def require_usable_days(interactions: Path) -> None:
@@ -52,7 +52,7 @@ def write_days(interactions: Path, plays: pl.DataFrame, zone: ZoneInfo) -> None:
 
 
 class DaySpill:
-    """Rows of a raw file sorted by local day, on disk where they are many: memory holds ROWS_IN_MEMORY."""
+    """Rows of a raw file by local day; beyond ROWS_IN_MEMORY rows they are kept on disk."""
 
     def __init__(self, folder: Path, zone: ZoneInfo) -> None:
         """The folder is the caller's to remove."""
@@ -73,7 +73,7 @@ class DaySpill:
                 self._files.setdefault(day, []).append(path)
 
     def leave_out(self, lines: list[int]) -> None:
-        """Do not hand out the rows of these lines."""
+        """Leave out the rows of these lines."""
         self._left_out = lines
 
     def days(self) -> list[date]:
@@ -99,11 +99,11 @@ class DaysWritten:
     """The present table of a log, which is extended or rebuilt, and the days of the new one.
 
     Attributes:
-        rows, raw_rows: of the new table, and those of them that the raw file has.
+        rows, raw_rows: the numbers of rows of the new table, and of those among them that the raw file has.
     """
 
     def __init__(self, output: Output, folder: Path, zone: ZoneInfo, *, rows: int, raw_rows: int) -> None:
-        """Begin with the days that the table has.
+        """Start with the days that the table has.
 
         Args:
             folder: the final path of the table.
@@ -158,7 +158,7 @@ class DaysWritten:
             return None
 
     def finish(self) -> tuple[list[Path], dict[str, int | None]]:
-        """Carry over the days that nothing was added to, and write the ids.
+        """Carry over the days without new rows, and write the ids.
 
         Returns:
             All final paths; and the rows, users and videos of the table.

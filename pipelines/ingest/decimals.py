@@ -1,4 +1,4 @@
-"""Recognises numbers with decimal commas, in columns where a comma can be nothing else."""
+"""Recognises numbers with decimal commas in columns where a comma cannot mean anything else."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ SHOWN = "decimal commas"
 ADVICE = f'. For a decimal comma set [data.format] decimal = "{COMMA}"'
 IN_COMMAS = r"^\s*[+-]?\d*,\d+\s*$"
 _NUMBER = re.compile(r"[+-]?(\d+|\d*,\d+)")
-# May be a thousand and more.
+# Such a comma may separate thousands.
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _NO_VALUE = ("", "null", "nan", "none", "na", "n/a", "<na>", "\\n")
 
@@ -35,5 +35,5 @@ def _values(values: Iterable[str]) -> list[str]:
 
 
 def with_points(text: pl.Series) -> pl.Series:
-    """Numbers with decimal commas as they are read."""
+    """Numbers with decimal commas, written with decimal points."""
     return text.str.replace(COMMA, ".", literal=True)

@@ -1,4 +1,4 @@
-"""Deliveries: files that came after the first load, each archived as it was, with the instant of its arrival.
+"""Deliveries: files that came after the first load, each archived unchanged with the instant of its arrival.
 
 The archive is beside the raw files, so that tables are made from these and their deliveries alone. The
 instant is part of a file's name: one rename both archives it and says when it arrived.
@@ -20,7 +20,7 @@ from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, EXPOSURES, INCOMING
 
 ARCHIVE, QUARANTINE = "taken", "set_aside"
 KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS, EXPOSURES)
-# As the table [data] calls them.
+# Names that the table [data] has for raw files.
 _SHORT = {"plays": BIG_MATRIX, "users": USER_FEATURES, "items": CAPTIONS}
 _INSTANT = "%Y%m%dT%H%M%S.%fZ"
 _ARCHIVED = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(.+)", re.DOTALL)
@@ -43,7 +43,7 @@ class Delivery:
 
 
 def kind_of(name: str) -> RawFile | None:
-    """The raw file that a delivery of this name adds to; None where its name begins with that of none."""
+    """The raw file that a delivery of this name adds to; None if it begins with no raw file's name."""
     for kind in KINDS:
         if name.casefold().startswith(Path(kind.name).stem):
             return kind
@@ -51,7 +51,7 @@ def kind_of(name: str) -> RawFile | None:
 
 
 def own_name(name: str, settings: DataSettings) -> str:
-    """A delivery's name as that of a raw file, if it begins with plays, users or items, as in [data].
+    """A delivery's name with plays, users or items at its beginning replaced by the raw file's name.
 
     Any other name as it is.
     """
@@ -84,7 +84,7 @@ def _archived(raw_dir: Path) -> list[Path]:
 
 
 def _delivery(path: Path) -> Delivery | str:
-    """The delivery that an entry of the archive is, or why it is none."""
+    """An entry of the archive as a delivery, or the reason why it is not one."""
     match = _ARCHIVED.fullmatch(path.name)
     if match is None:
         return f"nightreel did not archive it; deliver it in {INCOMING}/"
@@ -101,7 +101,7 @@ def _delivery(path: Path) -> Delivery | str:
 
 
 def next_arrival(raw_dir: Path, now: datetime) -> datetime:
-    """The instant of a delivery that arrives now: later than that of every other that had arrived by now."""
+    """The instant for a delivery that arrives now, which is later than that of every earlier delivery."""
     arrived = [delivery.arrived for delivery in deliveries(raw_dir) if not is_future(delivery.arrived, now)]
     return max([now, *(instant + MICROSECOND for instant in arrived)])
 

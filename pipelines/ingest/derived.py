@@ -18,7 +18,7 @@ DERIVED = (USER_FEATURES, CAPTIONS, ITEM_DAILY)
 
 
 def derived(file: RawFile, plays: pl.LazyFrame, zone: ZoneInfo) -> Known:
-    """The table of a file of DERIVED from the table of plays; what plays do not say is null."""
+    """The table that a file of DERIVED would become, made from the plays; what plays do not tell is null."""
     if file.name == ITEM_DAILY.name:
         versions = _days(plays, zone)
     else:
@@ -37,7 +37,7 @@ def derived(file: RawFile, plays: pl.LazyFrame, zone: ZoneInfo) -> Known:
 
 
 def _days(plays: pl.LazyFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """Each video's plays of each local day, as they were known after each arrival of some."""
+    """Each video's plays by local day, as known after each delivery that brought any."""
     day = pl.col(columns.EVENT_TIMESTAMP).dt.convert_time_zone(zone.key).dt.date()
     counted = (
         plays.with_columns(day.alias(columns.LOCAL_DATE))

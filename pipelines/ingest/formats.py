@@ -1,4 +1,4 @@
-"""The formats of raw files: what settings say, and what first bytes and names show."""
+"""The formats of raw files: from the settings, the first bytes and the names."""
 
 import codecs
 import hashlib
@@ -104,7 +104,7 @@ class Text:
 
 
 def ending_of(name: str) -> str | None:
-    """The ending of a name by which it may be read; None where it has none."""
+    """The ending of a name that tells a readable format; None if there is none."""
     return next(
         (end for end in sorted(ENDINGS, key=len, reverse=True) if name.casefold().endswith(end)), None
     )
@@ -116,7 +116,7 @@ def files_of(path: Path) -> list[Path]:
     Hidden ones are left out of folders and patterns. A path that leads nowhere is itself.
     """
     if path.is_dir() and lake_kind(path) is not None:
-        # Its log says which of the others count.
+        # The table's log says which of its files are current.
         return sorted(one for one in path.rglob("*") if one.is_file())
     if path.is_dir():
         return sorted(

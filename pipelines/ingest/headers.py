@@ -10,7 +10,7 @@ from pipelines.ingest.raw_columns import RawFile
 
 
 def header_of(path: Path, kind: RawFile, text: Text, head: bytes) -> tuple[list[str], str]:
-    """The columns and the delimiter: the one that finds most of the columns that the file may have."""
+    """The columns, and the delimiter that finds most of the columns that the file may have."""
     if text.by_record:
         return list(text.names), text.delimiter or ","
     line = _first_line(path, head)

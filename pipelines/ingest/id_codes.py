@@ -30,8 +30,8 @@ class Codes:
 
     def __init__(self) -> None:
         self._ids = IdIndex()
-        # By position in the index. None as long as each position is its own code, as in every home that began
-        # with text and has forgotten no id.
+        # Codes by position in the index; None while every position is its own code, which holds in a home
+        # that began with text ids and has forgotten none.
         self._codes: GrowingArray | None = None
         # The codes of forgotten ids.
         self._gone = np.zeros(0, dtype=np.int64)
@@ -91,7 +91,7 @@ class Codes:
         schema = _SCHEMA.with_metadata({_TOKEN: self.token.encode()})
         with (
             atomic_write(file, checksum=True) as temporary,
-            # Hardly an id or a code is there twice.
+            # An id or a code is hardly ever there twice.
             pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=False) as writer,
         ):
             codes = self._all()
@@ -101,7 +101,7 @@ class Codes:
                 part = np.arange(start, stop) if order is None else order[start:stop]
                 is_there = part < len(self._ids)
                 ids = self._ids.texts(np.where(is_there, part, 0))
-                # A forgotten id has left its code, which no other gets.
+                # The code of a forgotten id stays, and no other id gets it.
                 stays = pl.Series(is_there) & ids.ne_missing(but)
                 texts = pl.select(pl.when(stays).then(ids)).to_series().to_arrow().cast(pa.large_string())
                 writer.write_table(pa.table([texts, pa.array(codes[part])], schema=schema))
@@ -119,7 +119,7 @@ class Codes:
         return position if self._codes is None else self._codes.values[position]
 
     def _add(self, ids: pl.Series, codes: np.ndarray) -> None:
-        """Add ids that are not there yet, with their codes."""
+        """Add new ids with their codes."""
         if not len(ids):
             return
         before = len(self._ids)
@@ -137,7 +137,7 @@ class Codes:
         return np.concatenate([codes, self._gone]) if len(self._gone) else codes
 
     def _begin(self) -> None:
-        """Find the first code to give: after the largest, or where integers reach that far, in a gap."""
+        """Find the first free code: after the largest one or, if integers reach that far, in a gap."""
         codes = np.sort(self._all())
         if not len(codes):
             return

@@ -1,7 +1,7 @@
-"""Finds ids that are text among those that were added: their position, exactly, in batches, in little memory.
+"""An index of text ids that finds the position of each exactly, in batches, with little memory.
 
-A hash table in arrays: each slot has the position of an id or none, and an id whose slot is taken stands in
-one of those after it. Hashes say which ids to compare; only equal bytes make two ids one.
+It is a hash table in arrays. Each slot holds the position of an id or nothing; an id whose slot is taken goes
+into a later one. Hashes tell which ids to compare; ids are equal only if their bytes are.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def hashes(ids: pl.Series) -> np.ndarray:
 
 
 class GrowingArray:
-    """An array that is appended to, in place where the system can, at little more memory than it needs."""
+    """An array that grows by appending, in place where the system can do so, with little spare memory."""
 
     def __init__(self, dtype: type[np.generic]) -> None:
         self._array = np.zeros(_SMALLEST_TABLE, dtype=dtype)
@@ -47,7 +47,7 @@ class IdIndex:
     """Texts, each with its position: 0, 1, ... in the order in which they were added."""
 
     def __init__(self) -> None:
-        # The texts behind one another, and where each ends.
+        # All texts, concatenated, and where each ends.
         self._bytes = GrowingArray(np.uint8)
         self._ends = GrowingArray(np.int64)
         self._ends.append(np.zeros(1, dtype=np.int64))
@@ -76,7 +76,7 @@ class IdIndex:
         return found
 
     def add(self, ids: pl.Series) -> None:
-        """Add ids that are not there yet and differ from each other."""
+        """Add new ids, all of them different."""
         before, added = len(self), hashes(ids)
         binary = _binary(ids)
         ends = np.frombuffer(binary.buffers()[1], dtype=np.int64)[binary.offset :][: len(binary) + 1]
@@ -96,7 +96,7 @@ class IdIndex:
             self._place(self._hashes.values[start : start + step], start)
 
     def texts(self, positions: np.ndarray) -> pl.Series:
-        """The texts of these positions; where none was added, null."""
+        """The texts at these positions; null where none was added."""
         if not len(self):
             return pl.Series([None] * len(positions), dtype=pl.String)
         return pl.Series(self._array().take(pa.array(positions)).cast(pa.large_string()))
@@ -108,23 +108,23 @@ class IdIndex:
         return (slots + 1) & (len(self._table) - 1)
 
     def _place(self, hashed: np.ndarray, first: int) -> None:
-        """Give ids, the first of which has this position, a free slot each."""
+        """Put ids with consecutive positions, from this one on, into free slots."""
         slots = self._slots(hashed)
         rows = np.arange(len(hashed))
         while len(rows):
             free = rows[self._table[slots[rows]] == NONE]
-            # If several rows want one slot, one of them stays in it.
+            # If several ids want the same slot, one of them gets it.
             self._table[slots[free]] = first + free
             rows = rows[self._table[slots[rows]] != first + rows]
             slots[rows] = self._after(slots[rows])
 
     def _are_equal(self, positions: np.ndarray, ids: pa.Array, rows: np.ndarray) -> np.ndarray:
-        """Whether the bytes at each position are those of the id in the row beside it."""
+        """Whether the text at each position equals the id in the same row."""
         equal = pc.equal(self._array().take(pa.array(positions)), ids.take(pa.array(rows)))
         return np.asarray(equal)
 
     def _array(self) -> pa.Array:
-        """All texts, without a copy: not to be kept either."""
+        """All texts, without a copy; do not keep it, as `append` moves the memory."""
         buffers = [None, pa.py_buffer(self._ends.values), pa.py_buffer(self._bytes.values)]
         return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
 

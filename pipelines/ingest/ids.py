@@ -1,7 +1,7 @@
-"""Gives ids that are text their codes while files are read, and says which ids of a home are text.
+"""Assigns codes to text ids while files are read, and decides which ids of a home are text.
 
-By the setting `text_ids`; or, where that is `auto`, by the first load, whose finding
-then stays. A home of integers becomes one of text by that setting: every integer keeps itself as its code.
+The setting `text_ids` decides or, if it is `auto`, the first load, once and for all. With that setting, a
+home of integer ids can turn to text ids: every integer is then its own code.
 """
 
 from collections.abc import Iterable, Sequence
@@ -62,7 +62,7 @@ class HomeIds:
 
     @classmethod
     def unsaved(cls, settings: LogNeeds) -> "HomeIds":
-        """For looking at a file without a home: the codes mean nothing."""
+        """Ids for looking at a file without a home; their codes mean nothing."""
         asked = (*(names_of(settings.data) or ()), *_declared(settings.data))
         there = [
             name
@@ -89,11 +89,11 @@ class HomeIds:
         return NAMES.get(column) in self._codes
 
     def codes(self, column: str, ids: pl.Series) -> pl.Series:
-        """The codes of a column's ids, null where there is none."""
+        """The codes of a column's ids; null for null."""
         return self.codes_named(NAMES[column], ids)
 
     def codes_named(self, name: str, ids: pl.Series) -> pl.Series:
-        """The same, by the name of what the ids are of."""
+        """The same, by the name of what the ids identify."""
         known = ids.is_not_null()
         if known.all():
             return self._codes[name].codes(ids)
@@ -104,7 +104,7 @@ class HomeIds:
         return pl.select(pl.when(known).then(codes.gather(positions)).alias(ids.name)).to_series()
 
     def save(self) -> list[Path]:
-        """Write new ids; returns the files of all ids that are text."""
+        """Write new ids; returns the files of all text ids."""
         written = []
         for name, codes in self._codes.items():
             file = ids_file(self._settings.paths, name)
@@ -148,7 +148,7 @@ def names_of(settings: DataSettings) -> tuple[str, ...] | None:
 
 
 def _declared(settings: DataSettings) -> tuple[str, ...]:
-    """The names whose ids have codes as `[data]` declares a column of items to be of them."""
+    """The names whose ids have codes because `[data]` declares an item column with such ids."""
     return () if settings.log is None else settings.log.coded
 
 
@@ -166,7 +166,7 @@ def remedy_for(settings: DataSettings, reason: str) -> str:
 
 
 def _are_text(values: Sequence[str]) -> bool:
-    """Whether ids are words, or unsigned integers of 64 bits, in more than a few bad rows.
+    """Whether more than a few ids are words or unsigned 64-bit integers.
 
     Text that looks like a number, such as 5.5 or 9.9E+15, does not count as words.
     """

@@ -1,6 +1,6 @@
-"""Records of ingested files: an unchanged one is not read again, a grown one only from where it grew.
+"""Records of ingested files: an unchanged file is not read again; of a grown one, only what is new is read.
 
-Growth is proved, not assumed: the digest of the earlier part must be the same.
+Growth is proved by the digest of the earlier part, which must be the same.
 """
 
 import json
@@ -27,10 +27,10 @@ READING = (
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """A delivery as it was merged: its stamp and arrival, its good rows, those that were new or changed.
+    """A merged delivery: its stamp and arrival, and the numbers of its good rows and of new or changed ones.
 
     Attributes:
-        why: the reasons for rejected rows, each with their number and first line.
+        why: the reasons for rejected rows, each with a count and its first line.
     """
 
     name: str
@@ -61,7 +61,7 @@ class IngestRecord:
         lines: the number of line ends in them.
         names: its header.
         counted: the numbers of rows, duplicates and rejected rows.
-        why: the reasons for rejected rows, each with their number and first line.
+        why: the reasons for rejected rows, each with a count and its first line.
         written: size and modification time (ns) of the table and of the rejects, by which a later run knows
             that they are unchanged.
         raw_rows: of a table of plays, those that the raw file has.
@@ -106,7 +106,7 @@ class IngestRecord:
 
 
 def read_records(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, IngestRecord]:
-    """The record of each file ingested under these settings whose table is unchanged, by its raw path.
+    """By raw path, the records of files that were ingested with these settings, with unchanged tables.
 
     Args:
         ids: by name of the text ids, a token of their codes.
@@ -122,7 +122,7 @@ def read_records(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, Inges
         name: entry
         for name, entry in found.items()
         if entry.written == fingerprint_of_files(Path(path) for path in entry.written)
-        # The plays of old days are compared by those who read them.
+        # Files of old days are checked when they are read.
         and all(is_usable(Path(path)) for path in entry.written if not is_day_file(Path(path)))
     }
 

@@ -1,4 +1,4 @@
-"""JSON lines as CSV of one record a row."""
+"""Converts JSON lines to CSV, one record per row."""
 
 import codecs
 import csv
@@ -12,7 +12,7 @@ from pipelines.ingest.formats import COPY_AGAIN, Text, new_file
 
 
 def json_lines(text: Path, path: Path, scratch: Path) -> Text:
-    """A record a row; numbers keep the digits that they are written with."""
+    """Convert each line to a record; numbers keep their digits as written."""
     names: dict[str, None] = {}
     with text.open("rb") as file:
         for _, record, _ in _records(file):

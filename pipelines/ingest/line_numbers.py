@@ -11,7 +11,7 @@ NO_SPANS = pl.DataFrame(schema={LINE: pl.Int64(), "breaks": pl.Int64()})
 
 
 class LineNumbers:
-    """Gives each row its line in the file, counting skipped rows and the line breaks within quotes."""
+    """Assigns each row its line in the file, counting skipped rows and line breaks within quotes."""
 
     def __init__(self, header: Header) -> None:
         self._has_breaks = header.has_quotes and not header.text.by_record
@@ -24,7 +24,7 @@ class LineNumbers:
         self.last = max(header.lines_before, 1)  # the last line given
 
     def given(self, rows: pl.DataFrame, skipped: list[tuple[int, int]]) -> pl.DataFrame:
-        """The rows with their lines.
+        """The rows with their line numbers.
 
         Args:
             skipped: record number and line breaks of each record left out, among these rows or later ones.

@@ -1,4 +1,4 @@
-"""Texts of local times as UTC instants, and why one is none."""
+"""Converts texts of local times to UTC instants, with a reason for each that is none."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,7 +98,7 @@ def _zoned(text: pl.Series, offset: pl.Series) -> pl.Series:
 
 
 def naive_times(text: pl.Series) -> pl.Series:
-    """Texts without a zone as instants of no zone; null where one is none."""
+    """Texts without a zone as naive instants; null if a text is none."""
     text = text.str.replace("T", " ", literal=True).str.replace(r"(:\d{2}),(\d+)$", "${1}.${2}")
     text = text.str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2})$", "$1:00")
     return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)

@@ -1,4 +1,4 @@
-"""Merges deliveries into a table in order of arrival; each row says when it became known to us.
+"""Merges deliveries into a table in order of arrival; each row has the instant at which it became known.
 
 `created_timestamp` is the arrival of the delivery that brought a row, ALWAYS_KNOWN for the rows of the raw
 file. Nothing that a delivery replaces is lost: it is kept beside the table, so that the table as it was at
@@ -74,12 +74,12 @@ def arrived_at(rows: pl.DataFrame, arrived: datetime) -> pl.DataFrame:
 
 
 def add_plays(known: Known, plays: pl.DataFrame) -> tuple[Known, int]:
-    """Add plays, with created_timestamp, that a table or a day of it does not have, and count them."""
+    """Add the plays, with created_timestamp, that a table or one of its days lacks, and count them."""
     content = [name for name in known.table.columns if name != CREATED]
     if plays.is_empty():
         return known, 0
     first = plays[columns.EVENT_TIMESTAMP].sort()[0]
-    # The plays before the first of these stay as they are: a delivered day costs what follows it.
+    # Plays before the first new one stay as they are, so a delivered day costs only what follows it.
     position = known.table[columns.EVENT_TIMESTAMP].search_sorted(first, side="left")
     settled, rest = known.table.head(position), known.table.slice(position)
     new = plays.select(known.table.columns).join(rest, on=content, how="anti", nulls_equal=True)
@@ -94,7 +94,7 @@ def add_plays(known: Known, plays: pl.DataFrame) -> tuple[Known, int]:
 def with_records(
     known: Known, records: pl.DataFrame, given: Collection[str], key: tuple[str, ...]
 ) -> tuple[Known, int]:
-    """Put records, with created_timestamp, where those of their keys are, if they differ; and count them.
+    """Replace or add records, with created_timestamp, where their keys' present ones differ; count them.
 
     Args:
         given: the columns that their file has; a replaced record keeps its values in the others.
@@ -121,5 +121,5 @@ def with_records(
 
 
 def _from_the_start() -> pl.Expr:
-    """Made when it is used: a literal of an instant starts Polars' threads, and an import should not."""
+    """Made on use, because a Polars literal of an instant starts threads, which an import should not."""
     return pl.lit(ALWAYS_KNOWN, dtype=INSTANT)

@@ -1,4 +1,4 @@
-"""Reads whole numbers and Unix seconds without rounding; what may have been rounded before is not read.
+"""Reads integers and Unix times without rounding, and refuses numbers that may have been rounded before.
 
 A float holds 53 bits, an id has 64. And a spreadsheet writes 9900000000000123 as 9.9E+15: ten ids become one.
 So a number in exponent notation is read only where every one of its digits is written.
@@ -20,7 +20,7 @@ _EXPONENT = r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+$"
 
 
 def whole_numbers(text: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """The whole numbers that are written with all their digits: 5109, +5109, 5109.0 or 5.109E3."""
+    """The integers of texts that have all their digits: 5109, +5109, 5109.0 or 5.109E3; else null."""
     values = text.cast(dtype, strict=False)
     if values.null_count() == text.null_count():
         return values

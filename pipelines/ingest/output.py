@@ -12,7 +12,7 @@ from pipelines.ingest.merging import Known
 from pipelines.ingest.raw_columns import RawFile
 
 SUPERSEDED = "superseded"
-# What a pattern of several files has.
+# Characters of a pattern for several files.
 _NOT_IN_NAMES = re.compile(r"[*?\[\]]")
 
 
@@ -41,7 +41,7 @@ class Output:
         self.tables, self.rejects = paths.tables, paths.rejects
 
     def new(self, path: Path) -> Path:
-        """Where the future file at `path` is made; its folder is created if missing."""
+        """The path at which the new file for `path` is made; its folder is created if missing."""
         for now, new in self._now.items():
             if now in path.parents:
                 made = new / path.relative_to(now)
@@ -72,5 +72,5 @@ class Output:
                 shutil.copy2(path, self.new(path))
 
     def stamps(self, paths: list[Path]) -> dict[str, list[int]]:
-        """Stamps of the new files, under the names that they will have."""
+        """Stamps of the new files under their final names."""
         return {str(path): fingerprint_of_files([self.new(path)])[str(self.new(path))] for path in paths}

@@ -1,4 +1,4 @@
-"""Parquet files and lake tables as CSV of one record a row."""
+"""Converts Parquet files and lake tables to CSV, one record per row."""
 
 import os
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ def require_parquet(path: Path, files: list[Path]) -> None:
 
 def parquet_dataset(path: Path, files: list[Path]) -> "ds.Dataset":
     """The files of a path as one, with `column=value` folders as columns."""
-    # It imports pandas, .2 s, which commands that only read tables do without.
+    # The import takes .2 s for pandas, which commands that only read tables do not need.
     import pyarrow.dataset as ds
 
     is_hive = path.is_dir() or all("=" in one.parent.name for one in files)
@@ -84,7 +84,7 @@ def lake_text(path: Path, scratch: Path) -> Text:
     except InputError:
         raise
     except Exception as error:
-        # Whatever the package of such tables raises.
+        # The packages for such tables raise errors of many kinds.
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path}: a table that cannot be read: {first}", "Repair it, or name another."
@@ -116,7 +116,7 @@ def as_text(values: pl.Series) -> pl.Series:
         as_list = values.cast(pl.List(pl.String)).list.join(",", ignore_nulls=True)
         return pl.select(pl.format("[{}]", as_list).alias(values.name)).to_series()
     if isinstance(kind, pl.Decimal) and kind.scale:
-        # They may be ids, which are not written with zeros behind a point.
+        # These floats may be ids, which are written without ".0".
         return values.cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
     if kind == pl.Binary:
         return values.cast(pl.String, strict=False)

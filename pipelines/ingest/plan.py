@@ -1,4 +1,4 @@
-"""What ingest has to do for each raw file: read it whole, from where it grew, or not at all."""
+"""Plans the work of ingest for each raw file: read all of it, only its growth, or nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def plan_files(
         if known is not None and is_there(path) and known.is_same(path):
             plans[file] = Plan(file, path, known, None, of_file)
             continue
-        # The table does not say which of its rows the raw file's would have replaced.
+        # The table does not tell which of its rows the raw file's new rows would replace.
         resumable = known if known is not None and not (file.key and known.delivered) else None
         source = source_of(path, file, settings.data, scratch, resumable)
         header = source.header

@@ -1,7 +1,7 @@
-"""Finds rows that a quote swallowed: a field that opens with a quote on one line and ends lines later.
+"""Finds rows swallowed by a quote: by a field that opens with a quote on one line and ends lines later.
 
-A caption may have line breaks within quotes. But if the closing quote is not followed by a comma, or where a
-line within looks like a row of its own, a quote was left open and took the rows between with it.
+A caption may have line breaks within quotes. But if no comma follows the closing quote, or a line within
+looks like a whole row, a quote was left open and swallowed the rows up to the next one.
 """
 
 import re

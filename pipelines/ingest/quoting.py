@@ -1,4 +1,4 @@
-"""The quote character around fields of CSV, and files that have another than the standard one."""
+"""The quote character of CSV files, and conversion from a quote character other than the standard one."""
 
 import codecs
 import csv
@@ -44,7 +44,7 @@ def _is_quoted_by_apostrophe(head: bytes, delimiter: str | None) -> bool:
 
 
 def requoted(text: Path, path: Path, quote: str, delimiter: str | None, scratch: Path) -> Path:
-    """A copy with standard quotes, whose rows stand on the same lines."""
+    """A copy with standard quotes, with every row on the same line as before."""
     made = new_file(path, scratch, "quoted")
     with text.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         first = file.readline()

@@ -1,4 +1,4 @@
-"""What a raw file and its columns may be: kinds of values, and how files are written."""
+"""Classes that describe raw files and their columns: kinds of values, limits, layouts."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +17,7 @@ FIRST_DESCRIBED = date(1900, 1, 1)
 
 
 class Kind(Enum):
-    """How a column's text is read, and as what it is stored."""
+    """The kind of a column's values: how its text is read, and its stored type."""
 
     KEY = "a whole number"
     ID = "an id"
@@ -40,7 +40,7 @@ class Kind(Enum):
 
 _DTYPES: dict[Kind, pl.DataType] = {
     Kind.KEY: pl.Int64(),
-    Kind.ID: pl.String(),  # until it has its code
+    Kind.ID: pl.String(),  # until it gets its code
     Kind.INTEGER: pl.Int32(),
     Kind.COUNT: pl.Int64(),
     Kind.NUMBER: pl.Float32(),
@@ -91,10 +91,10 @@ class RawFile:
     """One raw file, the validated table that it becomes, and the effect of its absence.
 
     Attributes:
-        key: columns that identify a row; no two rows may agree in all of them.
+        key: columns that together identify a row.
         any_of: at least one of these columns must be there.
-        without: for an optional file, what cannot be done without it, empty if there is nothing to say of
-            that; None if it is required.
+        without: for an optional file, the consequence if it is missing, or empty text; None if the file is
+            required.
         is_timed: whether a row happened at an instant.
         has_plays: whether a row is a play.
         time_optional: whether a play may lack its time.

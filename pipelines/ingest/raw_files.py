@@ -1,6 +1,6 @@
-"""What the raw files hold: columns, kinds, limits, and which of them features need.
+"""The raw files: their columns with kinds and limits.
 
-Seven are KuaiRec's, by dataset.md; `exposures.csv` says what an app has displayed of the lists.
+Seven are KuaiRec's; `exposures.csv` says what an app has displayed of the lists.
 """
 
 from dataclasses import replace
@@ -29,7 +29,7 @@ _PLAY = (
     RawColumn(columns.VIDEO_DURATION, Kind.INTEGER, required=True, nullable=False, at_least=1),
     RawColumn(LOCAL_TIME, Kind.LOCAL_TIME),
     RawColumn(TIMESTAMP, Kind.SECONDS),
-    # Play over length where it is missing.
+    # Where it is missing, it is play time over length.
     RawColumn(columns.WATCH_RATIO, Kind.NUMBER, nullable=False, at_least=0),
 )
 BIG_MATRIX = RawFile(

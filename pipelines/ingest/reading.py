@@ -1,4 +1,4 @@
-"""Reads a delivery by the code that reads raw files, and records what was merged."""
+"""Reads deliveries with the code that reads raw files, and records what was merged."""
 
 from pathlib import Path
 

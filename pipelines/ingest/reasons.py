@@ -1,12 +1,12 @@
-"""Why a value of a raw file is refused, in words, and texts that stand for no value."""
+"""The reasons in words why a raw file's value is refused, and the texts that mean a missing value."""
 
 import polars as pl
 
-# What programs write where there is no value, in a column of any kind.
+# Texts that programs write for a missing value, in a column of any kind.
 NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
 
 
-# In a text these may be words of their own.
+# In a column of texts, these may be real values.
 NO_NUMBER = (*NO_VALUE, "NA", "none", "NAN", "N/A", "")
 
 

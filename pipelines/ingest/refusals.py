@@ -1,4 +1,4 @@
-"""Why a raw file is refused as a whole although its rows can be read."""
+"""Refuses a raw file as a whole although its rows can be read."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def refuse_too_many(
         path, line = source.header.text.where(source.path, first[LINE])
         share = wrong.height / rows
         remedy = f"Repair the rows, or allow rejects: [data] max_reject_share = {_rounded_up(share):g}."
-        if share > _REPAIR_SHARE:  # the share may not be so large that the whole file is lost
+        if share > _REPAIR_SHARE:  # a share that allows this would allow the loss of the whole file
             few = "No row is good" if wrong.height == rows else "Most rows are bad"
             remedy = f"{few}: repair the file, or put the right one there."
         remedy += remedy_for(settings, first[REASON])

@@ -1,4 +1,4 @@
-"""Pandera schemas of the validated tables: the promise that every later step builds on.
+"""Pandera schemas of the validated tables, on which every later step relies.
 
 Pandera checks one column after the other, which took half of a small ingest, and comes with pandas. So one
 Polars query checks the whole table first; where that finds something, Pandera says what.
@@ -25,7 +25,7 @@ def table_columns(file: RawFile) -> dict[str, RawColumn]:
     }
     if not file.is_timed:
         return made
-    # small_matrix has plays without a time; nothing that is learnt in time reads them.
+    # small_matrix has plays without a time; no feature or model reads them.
     instant = RawColumn(columns.EVENT_TIMESTAMP, Kind.SECONDS, nullable=file.time_optional)
     keys = {name: made.pop(name) for name in (columns.USER_ID, columns.VIDEO_ID)}
     return keys | {instant.name: instant} | made
@@ -34,7 +34,7 @@ def table_columns(file: RawFile) -> dict[str, RawColumn]:
 def stored_type(column: RawColumn) -> pl.DataType:
     """The type of a table's column."""
     if column.name in (columns.PLAY_DURATION, columns.VIDEO_DURATION) and column.kind is Kind.NUMBER:
-        return Kind.INTEGER.dtype  # whatever unit the file has them in
+        return Kind.INTEGER.dtype  # whatever the unit in the file
     return column.kind.dtype
 
 
@@ -75,7 +75,7 @@ def is_as_promised(frame: pl.DataFrame, file: RawFile) -> bool:
 
 
 def _wrong(name: str, column: RawColumn, stored: pl.DataType) -> Iterator[pl.Expr]:
-    """For each promise of a column, whether a row breaks it; null where it has no value."""
+    """For each rule of a column, whether a row breaks it; null for a missing value."""
     value = pl.col(name)
     if not column.nullable:
         yield value.is_null()

@@ -1,4 +1,4 @@
-"""Several files of a log read as one: of a pattern or a list, in their order, one after the other."""
+"""Reads several files of a log, from a pattern or a list, as one, in order."""
 
 import codecs
 from dataclasses import replace
@@ -26,7 +26,7 @@ _BLOCK_BYTES = 8 * 2**20
 
 
 def whole_text(path: Path, kind: RawFile, form: Form, scratch: Path) -> Text:
-    """The text of a raw file, whether that is one file, a folder, a pattern or a list.
+    """The text of a raw file, which may be one file, a folder, a pattern or a list.
 
     Raises:
         InputError: if the files differ in their columns or formats.
@@ -89,7 +89,7 @@ def _begin(path: Path) -> bytes:
 
 
 def _append(path: Path, whole: BinaryIO, *, skip_header: bool) -> int:
-    """Copy a file's text; returns how many lines it has, the last of them ended."""
+    """Copy a file's text, ending the last line; returns the number of lines."""
     lines, last = 0, b"\n"
     with path.open("rb") as file:
         if skip_header:

@@ -30,9 +30,9 @@ _LEFT_BEHIND_S = 86_400
 
 @dataclass(frozen=True)
 class Source:
-    """A raw file that exists: the columns it may have, those it has, and its header.
+    """An existing raw file: the columns it may have, those it has, and its header.
 
-    If the header says that reading begins inside the file, the table of the rows before is needed.
+    If reading starts inside the file, the table of the earlier rows is needed.
 
     Attributes:
         file: with the columns as settings map them.
@@ -52,7 +52,7 @@ class Source:
 
 @contextmanager
 def scratch_folder(paths: Paths) -> Iterator[Path]:
-    """A folder for copies of raw files, in the home; what a process that was killed left there is removed."""
+    """A folder in the home for copies of raw files; leftovers of a killed process are removed."""
     paths.state.mkdir(parents=True, exist_ok=True)
     for old in paths.state.glob(f"{_SCRATCH}*"):
         if old.stat().st_mtime < time.time() - _LEFT_BEHIND_S:
@@ -107,7 +107,7 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _in_commas(present: RawFile, header: Header, decimal: str | None) -> frozenset[str]:
-    """The columns of numbers that are written with decimal commas."""
+    """The columns of numbers with decimal commas."""
     kinds = (Kind.NUMBER, Kind.INTEGER)
     names = [one.name for one in present.columns if one.kind in kinds and one.name in header.names]
     if decimal is not None:
@@ -122,7 +122,7 @@ def _in_commas(present: RawFile, header: Header, decimal: str | None) -> frozens
 
 
 def _event_weights(file: RawFile, header: Header) -> str:
-    """How the weight of each play is computed if the file has none."""
+    """How the weight of a play is computed if the file does not have it."""
     if file.layout is not None and file.layout.event_weights:
         return ", ".join(f"{event}: {weight:g}" for event, weight in file.layout.event_weights)
     if {columns.PLAY_DURATION, columns.VIDEO_DURATION} <= set(header.names):

@@ -1,4 +1,4 @@
-"""What ingest reports: rows, rejected rows by reason, deliveries, columns that are missing."""
+"""The report of ingest: rows, rejected rows by reason, deliveries, missing columns."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Self
@@ -37,7 +37,7 @@ class TableFacts(BaseModel):
 
 
 class IngestFacts(Facts):
-    """What ingest says: a row for each table, reason of rejects, table with deliveries, and so on."""
+    """The facts that ingest reports: a row per table, per reason for rejects, per table with deliveries."""
 
     tables: list[TableFacts]
     rejected: list[dict[str, Any]] | None = None
@@ -83,7 +83,7 @@ def size_of(table: pl.DataFrame) -> dict[str, int | None]:
 
 
 def located(rejects: pl.DataFrame, source: Source) -> pl.DataFrame:
-    """The rejects, of several files that were read as one each with its own file and its line there."""
+    """The rejects; if several files were read as one, each with its file and the line there."""
     if not source.header.text.parts:
         return rejects
     found = [source.header.text.where(source.path, line) for line in rejects[LINE]]
@@ -93,7 +93,7 @@ def located(rejects: pl.DataFrame, source: Source) -> pl.DataFrame:
 
 
 def reasons(rejects: pl.DataFrame, source: Source | None = None) -> list[dict[str, Any]]:
-    """The reasons of the rejected rows; of a raw file, which may be several, with the file of the first row.
+    """The reasons for rejected rows; for a raw file of several files, with the file of the first such row.
 
     The value that was wrong, which differs from row to row, is left out.
     """

@@ -1,4 +1,4 @@
-"""From a raw file to its validated table: typed batches joined, duplicates rejected, sorted, checked."""
+"""Makes a raw file's validated table: joins typed batches, rejects duplicates, sorts and checks."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def read_days(
 ) -> list[pl.DataFrame]:
     """Read and type the plays of a raw file into `days`, each with its LINE; returns the rejects.
 
-    They are not distinct yet.
+    Duplicates are still among them.
     """
     rows = _Rows(source)
     for frame in rows.read(zone, ids, advance):
@@ -126,7 +126,7 @@ class _Rows:
             _refuse_cut_ratio(source.path, header, last[0])
 
     def swallowed(self) -> list[int]:
-        """The lines of rows, all of them read by now, that a quote swallowed; their lines become rejects."""
+        """The lines of rows that a quote swallowed, once all rows are read; these lines become rejects."""
         found, records = _swallowed(self._source, pl.concat(self._spans))
         if records:
             self.rejects = [one.filter(~pl.col(LINE).is_in(records)) for one in self.rejects] + [found]
@@ -179,9 +179,9 @@ def _order(file: RawFile) -> list[str]:
 def _with_instant(
     rows: pl.DataFrame, text: pl.DataFrame, source: Source, latest: datetime
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Plays with their event_timestamp, from `timestamp` or else local `time`; and, apart, those without one.
+    """Plays with their event_timestamp, from `timestamp` or else local `time`; separately, those without one.
 
-    Where the file may have plays without a time, only those are rejected whose time is given but wrong.
+    If the file may have plays without a time, only plays with a wrong time are rejected.
     """
     instants = pl.Series([None], dtype=INSTANT).new_from_index(0, rows.height)
     if TIMESTAMP in rows.columns:
@@ -207,7 +207,7 @@ def _with_instant(
 
 
 def _refuse_cut_ratio(path: Path, header: Header, frame: pl.DataFrame) -> None:
-    """Refuse a file whose last number was cut off: no line end, and only the last ratio is not the play's."""
+    """Refuse a file whose last number was cut off: the line has no end, and its ratio is not the play's."""
     if frame.height < 2 or ends_with_newline(header):
         return
     last = frame.tail(2).with_columns(
@@ -222,10 +222,10 @@ def _refuse_cut_ratio(path: Path, header: Header, frame: pl.DataFrame) -> None:
 
 
 def distinct(frame: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows in order, each once, and the lines of the others (line, reason): a file's first stays.
+    """The distinct rows in order, the first of equal ones, and the lines of the others (line, reason).
 
     Args:
-        frame: typed rows with their LINE, which the result has no longer.
+        frame: typed rows with their LINE, which the result lacks.
     """
     order = _order(file)
     content = [name for name in frame.columns if name != LINE]

@@ -1,4 +1,4 @@
-"""Turns a raw file of any known format into text that the CSV reader reads, without moving a line.
+"""Turns a raw file of any known format into text for the CSV reader; every row stays on its line.
 
 Gzip and zstd are unpacked, Parquet and JSON lines are written as CSV of one record a row, other encodings as
 UTF-8. Plain UTF-8 text is read in place.
@@ -55,10 +55,10 @@ def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -
 
 
 def _of_plain(text: Path, path: Path, form: Form, scratch: Path, *, keep_json: bool) -> Text:
-    """The form of text that is not compressed.
+    """The form of uncompressed text.
 
     Args:
-        path: how it is named to people.
+        path: its name in messages.
     """
     head = head_of(text)
     encoding = form.encoding or next((name for bom, name in UTF_16.items() if head.startswith(bom)), None)

@@ -1,11 +1,11 @@
-"""Other ways of writing times that can be read in one way only, rewritten as ISO 8601."""
+"""Rewrites other unambiguous notations of times as ISO 8601."""
 
 import re
 
 import polars as pl
 
 _DATE, _CLOCK = r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", r"(?:[01]\d|2[0-3])[0-5]\d"
-# 20240314150926 would be of after the year 2600 as a Unix time; 202403141509 could be one of 1976.
+# As a Unix time, 20240314150926 would be after the year 2600, but 202403141509 could be in 1976.
 _SIGNLESS = rf"{_DATE}(?:T{_CLOCK}(?:[0-5]\d)?|{_CLOCK}[0-5]\d)(?!\d)"
 _RECOGNISED = re.compile(rf"\d{{4}}/\d{{1,2}}/\d{{1,2}}[T ]\d{{1,2}}:\d{{2}}|{_SIGNLESS}")
 _END = r"([.,]\d+)?([zZ]|[+-]\d{2}:?\d{2})?$"
@@ -15,12 +15,12 @@ _TWELVE_HOURS = r"^(.*[T ])(\d{1,2})(:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s?([AaPp])\.
 
 
 def is_other_iso(text: str) -> bool:
-    """Whether a text begins like a time of year, month and day with slashes, or without any sign."""
+    """Whether a text begins with year, month and day, separated by slashes or by nothing."""
     return _RECOGNISED.match(text) is not None
 
 
 def rewritten(text: pl.Series) -> pl.Series:
-    """Times with slashes behind the year, without signs, with AM or PM, or with UTC, as ISO 8601.
+    """Times with slashes after the year, without separators, with AM or PM, or with UTC, as ISO 8601.
 
     Args:
         text: without spaces at its ends. Other forms are returned unchanged.

@@ -1,4 +1,4 @@
-"""From the raw file of a log and its deliveries to its table of days: each touches its own days alone."""
+"""Makes the table of days from a log's raw file and deliveries, each of which changes only its own days."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -64,7 +64,7 @@ def take_log(plan: Plan, work: Work) -> IngestRecord:
 def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> IngestRecord:
     """Put the raw file's new rows into their days, and write its rejects.
 
-    What deliveries had brought of these days, and the raw file now has too, counts as the raw file's.
+    A play that a delivery brought earlier and that the raw file now has counts as the raw file's.
     """
     settings, output = work.settings, work.output
     spill = DaySpill(work.scratch, settings.data.zone)
@@ -134,9 +134,9 @@ def _merge(days: DaysWritten, delivery: Delivery, work: Work) -> DeliveryRecord:
 
 
 def _earliest_difference(name: str, days: Iterable[date], written: DaysWritten) -> dict[str, datetime]:
-    """When the first of the raw file's plays happened that only the present or only the new table has.
+    """When the first play of the raw file happened that is only in the present table or only in the new one.
 
-    By the file's name; empty where there is none, and where the present table cannot say.
+    By the file's name; empty if there is none, or if the present table cannot be read.
 
     Args:
         days: those that may differ, ascending.

@@ -15,7 +15,7 @@ AUTO, ISO, DAY_FIRST, MONTH_FIRST, SECONDS = "auto", "iso", "day_first", "month_
 DAY = "day"
 UNITS = tuple(UNIX_UNITS)
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
-# As a Unix time such a number would be of August 1970.
+# As a Unix time, such a number would be in August 1970.
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _PARTS = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-]\d{4}\b")
@@ -57,7 +57,7 @@ def recognised(values: Sequence[str], usual: str, path: Path, column: str) -> st
 
 
 def shown(time_format: str) -> str:
-    """A format as messages show it."""
+    """A format's name in messages."""
     return _SHOWN[time_format]
 
 

@@ -38,13 +38,13 @@ _NO_DATA = {
     ".yaml",
     ".yml",
 }
-# What `nightreel synthesize` says of the world behind its files.
+# The file in which `nightreel synthesize` describes the world behind its data.
 _SYNTHETIC = {"synthetic.json", "truth"}
-_FILES_MAX = 10_000  # of a folder beside the raw files, looked at
+_FILES_MAX = 10_000  # entries of a folder beside the raw files that are looked at
 
 
 def unread_files(settings: DataSettings) -> list[str]:
-    """All that is not read, as lines `path: why`; at most NAMED_MAX lines, and one that counts the others.
+    """Files that are not read, as lines `path: why`: at most NAMED_MAX, then a line that counts the others.
 
     Where `[data]` says which files are read, only deliveries are looked at.
     """
@@ -59,7 +59,7 @@ def unread_files(settings: DataSettings) -> list[str]:
 
 
 def unread_deliveries(raw_dir: Path) -> list[str]:
-    """What in `incoming` will not be ingested as it is, and what in its archive is not a delivery."""
+    """Files in `incoming` that will not be ingested, and files in its archive that are not deliveries."""
     folder = raw_dir / INCOMING
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -1,4 +1,4 @@
-"""UUIDs as text, however a frame or a file holds them: objects of Python, or Arrow's sixteen bytes."""
+"""Converts UUIDs in frames and files, Python objects or Arrow's 16 bytes, to text."""
 
 import uuid
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
 
 
 def without_objects(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with columns of Python's UUID objects as text; other objects stay as they are."""
+    """The frame with Python UUID objects as text; other objects stay as they are."""
     held = [name for name, kind in frame.schema.items() if kind == pl.Object]
     found = {name: uuid_texts(frame[name].to_list()) for name in held}
     return frame.with_columns(

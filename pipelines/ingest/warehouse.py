@@ -1,8 +1,8 @@
-"""Rows of a query as Parquet files: of `[data] plays = "sql:SELECT ..."` and its like.
+"""Stores the rows of queries, such as `[data] plays = "sql:SELECT ..."`, as Parquet files.
 
 The first answer is the raw file. With `watermark`, later nights ask for rows at or above the highest value
-seen, and what comes is a delivery, known from its arrival on; rows that come again count once. Without it
-the query is asked again each time, and a changed answer is a changed raw file.
+seen; these are a delivery, known from its arrival on, and rows that come again count once. Without it the
+whole query is asked each time, and a changed answer is a changed raw file.
 """
 
 import json
@@ -78,7 +78,7 @@ def _watermark(file: RawFile, settings: DataSettings) -> str | None:
 def _deliver(
     file: RawFile, new: Path, found: "_Found", state: "_State", settings: DataSettings
 ) -> list[Path]:
-    """The rows as a delivery that arrives now; none where only those of the last time came again."""
+    """Store the rows as a delivery that arrives now, unless they are those of the last time."""
     if found.last in (None, state.last) and found.rows == state.rows_at_last:
         return []
     archive = settings.raw_dir / INCOMING / ARCHIVE
@@ -90,7 +90,7 @@ def _deliver(
 
 
 class _Found:
-    """What was written of an answer: rows, the highest watermark, and how many rows have it."""
+    """Counts of an answer's written rows: all, the highest watermark, and the rows that have it."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -108,7 +108,7 @@ class _Found:
 
 
 class _State:
-    """What was seen of a query's answers, in `data/state`; nothing, where the query is another by now."""
+    """The record of a query's answers, in `data/state`; it is empty if the query has changed."""
 
     def __init__(self, paths: Paths, file: RawFile, query: str, watermark: str | None) -> None:
         self._path, self._name = paths.state / _STATE, file.table
@@ -129,7 +129,7 @@ class _State:
         self.rows_at_last = own.get("rows_at_last", 0)
 
     def save(self, found: _Found) -> None:
-        """Record what was found, once its file is in place."""
+        """Write the record, once the answer's file is in place."""
         last = found.last
         named = type(last).__name__ if isinstance(last, date | Decimal) else "plain"
         written = last.isoformat() if isinstance(last, date) else last

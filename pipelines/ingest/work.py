@@ -1,4 +1,4 @@
-"""What every part of an ingest works with."""
+"""The context that every part of an ingest gets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Work:
     """One run of ingest.
 
     Attributes:
-        scratch: a folder for what does not fit into memory; it is removed afterwards.
+        scratch: a folder for data that do not fit into memory; it is removed afterwards.
         advance: called with the number of bytes read since the last call.
     """
 

@@ -79,7 +79,7 @@ def grouped_auc(
 def aucs(score: np.ndarray, relevances: Sequence[np.ndarray]) -> list[float | None]:
     """AUC over all pairs, one value per array of relevance; None where all are relevant or none is."""
     values = np.where(np.isnan(score), -np.inf, score)
-    # Sorting values is several times as fast as sorting rows; ranks are needed only for relevant items.
+    # Sorting values is several times as fast as sorting rows, and only relevant items need ranks.
     ascending = np.sort(values)
     return [_area(ascending, np.sort(values[relevant.astype(bool)])) for relevant in relevances]
 

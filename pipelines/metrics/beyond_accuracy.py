@@ -1,4 +1,4 @@
-"""What lists are like, whether or not they are liked: how varied, how popular, how new, how long.
+"""Properties of lists that do not depend on likes: variety, popularity, novelty, length.
 
 Common arguments: `first` is int64 [users, depth], each user's listed videos, best first, as positions in the
 arrays that have one entry per video; -1 beyond a list's end. `cutoffs` are the ks, ascending.
@@ -84,7 +84,7 @@ def coverage(exposure: np.ndarray) -> float:
 
 
 def gini(exposure: np.ndarray) -> float:
-    """Gini coefficient of exposure: 0 where every video is listed as often, towards 1 where one has all.
+    """Gini coefficient of exposure: 0 if all videos are listed equally often, near 1 if only one is listed.
 
     G = sum over i of (2i - n - 1) * x_i / (n * sum of x), x ascending, i from 1; 0 where nothing is listed.
     """

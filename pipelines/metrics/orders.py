@@ -78,7 +78,7 @@ class Order:
         # A stable sort of bytes takes time linear in the pairs, and leaves users together.
         ordered = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
         user = np.repeat(np.arange(len(self.users), dtype=np.int32), self.lengths)
-        # In place: there are millions of pairs, and some systems are measured at a time.
+        # In place, because there are millions of pairs and several systems are measured at a time.
         group = codes[ordered].astype(np.int64)
         group *= len(self.users)
         group += user[ordered]
@@ -109,7 +109,7 @@ def _descending(score: np.ndarray) -> np.ndarray:
     """The stable order of falling scores, NaN last: int64."""
     order = np.argsort(-score)
     ordered = score[order]
-    # The quick sort is several times as fast as the stable one; only where scores are equal they may differ.
+    # Quicksort is several times as fast as a stable sort; they differ only where scores are equal.
     if np.isnan(ordered[-1]) or bool((ordered[1:] == ordered[:-1]).any()):
         return np.argsort(-score, kind="stable")
     return order

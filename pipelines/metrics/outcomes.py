@@ -43,7 +43,7 @@ class Positions:
         return sums.astype(np.float64)
 
     def counts(self, k: int) -> np.ndarray:
-        """How many of the first k ranks of each user are among these: float64 [users]."""
+        """How many of these positions are among each user's first k ranks: float64 [users]."""
         return np.bincount(self.user[self.rank < k], minlength=self.users).astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""How far predictions are from outcomes: of probabilities their calibration, of amounts their error.
+"""How far predictions are from outcomes: the calibration of probabilities, the error of amounts.
 
 Sources: reliability diagram: Murphy and Winkler (Applied Statistics 1977); expected calibration error:
 Naeini, Cooper and Hauskrecht (AAAI 2015); Brier score: Brier (Monthly Weather Review 1950).

@@ -1,4 +1,4 @@
-"""What every ranking metric reads: each user's videos in a system's order, with their true outcomes."""
+"""The input of every ranking metric: each user's videos in a system's order, with their true outcomes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +18,8 @@ class RankedLists:
         listed: the positions in their lists, down to the outcome's depth.
         rows: int64, for each of these, the pair's position in the outcome's arrays.
         relevant_counts: float64 [users], at least 1, of the whole list.
-        is_user: bool, which of the outcome's users these are; no metric is defined for those without a
-            relevant video, so none counts them.
+        is_user: bool, which of the outcome's users these are: those with a relevant video, as no metric is
+            defined for the others.
         whole: no list is longer than the depth.
     """
 
@@ -53,7 +53,7 @@ class RankedLists:
 
     @classmethod
     def ordered(cls, order: Order, outcome: Outcome) -> "RankedLists":
-        """Lists in an order that is known already, as deep as the outcome."""
+        """Lists in a given order, as deep as the outcome."""
         has_relevant = outcome.relevant_counts > 0
         listed = Positions.of(np.minimum(order.lengths[has_relevant], outcome.depth))
         return cls(

@@ -1,1 +1,1 @@
-"""Rows that the rankers of the next day read: a user, a video, the night, and what the two have in common."""
+"""Feature rows of the next day's rankers: features of the user, the video, the night, and of the pair."""

@@ -1,4 +1,4 @@
-"""Blocks of work done by a few threads, handed over in order and not far ahead of their consumer."""
+"""Works on blocks in a few threads; results come in order, and not far ahead of their consumer."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +10,10 @@ _Made = TypeVar("_Made")
 
 
 def made_in_order(work: Callable[[_Block], _Made], blocks: Iterable[_Block], threads: int) -> Iterator[_Made]:
-    """What `work` makes of each block, in order; at most one block more than there are threads is waiting.
+    """The results of `work` for each block, in order; at most one more than there are threads waits.
 
-    So no thread waits while blocks are written, and memory is that of a few of them, however many there are.
+    So no thread idles while blocks are written, and memory holds only a few results, however many blocks
+    there are.
     """
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[_Made]] = deque()

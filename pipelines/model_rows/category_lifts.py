@@ -35,7 +35,7 @@ class CategoryLifts:
         """Read both sources of a join of the service.
 
         Args:
-            users: int64, the rows of the users' source that are wanted, -1 for none; by default all of them.
+            users: int64, rows of the users' source, -1 for none; by default all of them.
         """
         ids = _list_column(job, columns.USER_CATEGORY_IDS, users)
         lifts = _list_column(job, columns.USER_CATEGORY_LIFTS, users)
@@ -53,7 +53,7 @@ class CategoryLifts:
 
     @property
     def groups(self) -> int:
-        """How many columns the table has besides that of videos without a category."""
+        """The number of columns of the table, without the one for videos without a category."""
         return int(self.table.shape[1]) - 1
 
     def values(self, users: np.ndarray, videos: np.ndarray) -> np.ndarray:

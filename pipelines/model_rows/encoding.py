@@ -1,4 +1,4 @@
-"""How feature values become LightGBM's float32 matrix: decided once, the same in training and scoring."""
+"""How feature values become LightGBM's float32 matrix, in training and in scoring alike."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What users had with groups of videos before an instant: plays, likes, and when the last play was."""
+"""Users' history with groups of videos before an instant: plays, likes, and the last play."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _NEVER = -1
 
 @dataclass(frozen=True)
 class WithGroups:
-    """Some users and the groups of one kind, such as authors.
+    """The history of some users with the groups of one kind, such as authors.
 
     Attributes:
         codes: int64 [videos], each video's group, negative where it has none.

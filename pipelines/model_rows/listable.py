@@ -15,9 +15,9 @@ FIRST_KNOWN = "first_known"
 def first_known(paths: Paths, settings: DataSettings, as_of: datetime) -> pl.LazyFrame:
     """The videos known at an instant, and since when: video_id (ascending), FIRST_KNOWN.
 
-    A video is known from the end of the first day that has a daily record or a play of it, and from the end
-    of its day of upload where that was known by then. Without one the file of items, which has no times, does
-    not say that a video was already there.
+    A video is known from the end of the first day with a daily record or a play of it, or from the end of its
+    upload day if that was known by then. The file of items alone, which has no times, does not make a video
+    known.
     """
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     days = [

@@ -1,9 +1,9 @@
-"""Everything that is known at an instant, from which candidates and their feature rows are composed.
+"""Everything known at an instant, from which candidates and their feature rows are composed.
 
-The only code that composes a row of the next day's rankers, for training, backtests and scoring: user
-side, video side, and the pair's own features. Whatever a row holds comes from plays strictly before the
-user's instant, from sources fitted strictly before the night's cutoff, and from Feast's features as of it.
-Numbers are relative to the night or to the user where their level says only how old the log is.
+The only code that composes a row of the next day's rankers, for training, backtests and scoring: user side,
+video side, and the pair's own features. All values of a row come from plays strictly before the user's
+instant, from sources fitted strictly before the night's cutoff, and from Feast's features as of it. Numbers
+are relative to the night or to the user where their level says only how old the log is.
 """
 
 from collections.abc import Collection, Mapping
@@ -150,7 +150,7 @@ class Night:
         return (*self.entries, *self.own.names)
 
     def knows(self, user_id: np.ndarray) -> np.ndarray:
-        """Whether a source knows these users even if they have not played anything: bool [users]."""
+        """Whether a source has scores for each of these users even without plays: bool [users]."""
         known = np.zeros(len(user_id), dtype=bool)
         for source in self.sources.values():
             if isinstance(source, KnowsUsers):
@@ -257,12 +257,12 @@ class Night:
 def _of_scores(
     listable: np.ndarray, own: np.ndarray, user: np.ndarray, by_reception: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far each pair's score is above the user's mean, in deviations, and its log rank from 0.
+    """Each pair's score minus the user's mean, in standard deviations, and its log rank from 0.
 
     Args:
         listable: [users, listable videos].
         own, user: of each pair, users ascending.
-        by_reception: int64 [pairs], the pairs user after user, the best received video first, which decides
+        by_reception: int64 [pairs], the pairs by user and reception of the video, best first, which decides
             between equal scores.
     """
     # In rows, so that a sum does not depend on how many users are asked for.

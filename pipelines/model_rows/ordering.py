@@ -1,4 +1,4 @@
-"""Which of many videos score best, and what decides between equal scores."""
+"""Finds the best-scored videos, and decides between equal scores."""
 
 from collections.abc import Callable
 

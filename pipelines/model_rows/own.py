@@ -12,7 +12,7 @@ from pipelines.model_rows.joined_features import JoinedFeatures
 
 @dataclass(frozen=True)
 class OwnFeatures:
-    """The own features of the users and videos that were joined.
+    """Features from the user's own modules, of the users and videos that were joined.
 
     Attributes:
         users, videos: float32 [features, rows of that side + 1], NaN in the last row.
@@ -53,7 +53,7 @@ class OwnFeatures:
         )
 
     def values(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
-        """The own features of some pairs: one float32 [pairs] array per feature.
+        """The values for some pairs: one float32 [pairs] array per feature.
 
         Args:
             user, video: positions in `joined`, -1 where unknown.

@@ -1,7 +1,7 @@
 """Features of users with groups of videos, such as their authors: a small table, looked up for any pair.
 
-A pair of a user and a video has the group's entry of that user, so no row per pair is ever stored. Its
-values are those that Feast's join gives for the same keys and instant; a test holds them equal.
+A pair of a user and a video takes the entry of the user and the video's group, so no row per pair is stored.
+Its values are those that Feast's join gives for the same keys and instant; a test holds them equal.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class PairTable:
 
     @classmethod
     def dense(cls, index: int, of_users: np.ndarray, of_video: np.ndarray) -> "PairTable":
-        """The table of one feature that is there for every user with every group.
+        """The table of one feature that has a value for every user and group.
 
         Args:
             of_users: float32 [users, groups].
@@ -51,7 +51,7 @@ class PairTable:
         return cls((index,), keys.ravel(), values, of_video, groups)
 
     def of_users(self, users: slice) -> "PairTable":
-        """The same for consecutive users alone, who are numbered from 0 again."""
+        """The same for some consecutive users, numbered from 0."""
         width = self.groups + 1
         first = users.start or 0
         start, stop = np.searchsorted(self.keys, [first * width, users.stop * width])
@@ -90,7 +90,7 @@ class PairTable:
 
     @cached_property
     def _is_dense(self) -> bool:
-        """Whether every user up to the last has an entry for every group."""
+        """Whether every user has an entry for every group."""
         users = int(self.keys[-1]) // (self.groups + 1) + 1 if len(self.keys) else 0
         return bool(users) and len(self.keys) == users * self.groups
 

@@ -1,4 +1,4 @@
-"""The night of any instant, from the whole log: what scoring and the backtest ask for."""
+"""The night as of any instant, from the whole log, for scoring and the backtest."""
 
 from datetime import datetime
 

@@ -18,8 +18,8 @@ def video_features(
 ) -> dict[str, np.ndarray]:
     """Features of the videos at the cutoff of the past, by name.
 
-    Counts are logarithms relative to the mean video's, so that they mean the same on each night of a growing
-    log.
+    Counts are logarithms relative to the mean video, so that they have the same meaning on every night of a
+    growing log.
 
     Args:
         listable: int64, the position in the catalogue of each video of `joined`.

@@ -1,4 +1,4 @@
-"""The two rankers and their hybrid: what they read, how they are trained, saved and combined."""
+"""The rankers and their hybrid: features, training, storage and combination."""
 
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.filtering import hybrid_order, hybrid_scores

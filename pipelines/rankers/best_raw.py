@@ -1,4 +1,4 @@
-"""Which videos may be among a user's likeliest, by raw scores: only of these are probabilities needed."""
+"""Finds by raw scores the videos that may be among a user's likeliest; only these need probabilities."""
 
 import numpy as np
 
@@ -14,12 +14,12 @@ _MOST = 20.0
 def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
     """Indices of videos among which the `keep` of highest probability are, with all that tie: ascending.
 
-    There are about as many: those from the bin of a histogram that the last of them falls in. Where the
+    There are few more than `keep`: those at or above the histogram bin in which the last one lies. If the
     highest probabilities are too near to 1 to differ, all open videos are returned.
 
     Args:
         raw: float64 [videos], finite; `expit` makes probabilities of them.
-        closed: uint8 [videos / 8], a bit for each video that may not be listed, in the order of np.packbits.
+        closed: uint8 [videos / 8], a bit for each video that may not be listed, as np.packbits orders them.
     """
     lowest, highest, count = np.inf, -np.inf, 0
     for video in range(len(raw)):

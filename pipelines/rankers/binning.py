@@ -1,4 +1,4 @@
-"""Bins feature rows for LightGBM part by part: composed feature by feature, sorted by video, ahead of use.
+"""Bins feature rows for LightGBM part by part, ahead of use: composed by feature, and sorted by video.
 
 LightGBM bins on one thread, so the next part is binned while trees are fitted on the current one. Sorted by
 video, rows are binned in less than half of the time; measured in docs/decisions/boosting.md. Only one part is
@@ -41,7 +41,7 @@ class Part:
     features: np.ndarray | None = None
 
     def copy(self) -> "Part":
-        """The same rows for another model: a data set has one target. Its bins are copied in no time."""
+        """The same rows for another model, as a data set has one target. Copying the bins takes no time."""
         return Part(self.rows, self.data.subset(range(len(self.rows))).construct(), self.features)
 
 
@@ -63,7 +63,7 @@ class Binning:
         Args:
             video_id: int64, of every row of the matrix.
             parameters: LightGBM's, with a seed.
-            keeps_features: whether a part has its features beside its bins, which are a quarter as large.
+            keeps_features: whether a part keeps its features besides its bins, which are a quarter as large.
         """
         self._keeps_features = keeps_features
         self._matrix = matrix
@@ -90,7 +90,7 @@ class Binning:
     def parts(self, rows: range | np.ndarray, parts: int) -> Iterator[Part]:
         """Split ascending rows that are fitted on into parts; while one is in use, the next is binned.
 
-        A row's part depends on its number alone, so workers that share the rows split them as one would.
+        A row's part depends on its number alone, so several workers split the rows just as one does.
         """
         dealt = (np.asarray(rows) - self._fitted.start) // self._fitted.step % parts
         with ThreadPoolExecutor(1) as pool:

@@ -1,4 +1,4 @@
-"""A weighted sum of several scores, its weights chosen on plays or pairs that no model has learnt from.
+"""A weighted sum of scores, with weights chosen on plays or pairs that no model has learnt from.
 
 Each score is brought to a common scale first: probabilities and shares as log-odds, counts and amounts as
 logarithms, all of them standardised. Weights are searched one at a time.
@@ -13,7 +13,7 @@ import numpy as np
 _STEPS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 _SWEEPS = 2
 _LEAST = 1e-6
-_LEAST_GAIN = 5e-4  # of quality: less is chance, and fewer scores are easier to explain
+_LEAST_GAIN = 5e-4  # of quality: a smaller gain may be chance, and fewer scores are easier to explain
 
 
 def log_odds(values: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def logarithm(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Blend:
-    """How much each score counts, once brought to its scale and standardised; unknown scores count 0."""
+    """The weight of each score, once it is on its scale and standardised; an unknown score counts 0."""
 
     weights: Mapping[str, float]
     means: Mapping[str, float]
@@ -39,7 +39,7 @@ class Blend:
 
     @classmethod
     def alone(cls, name: str) -> "Blend":
-        """One score, and no other."""
+        """A blend of one score only."""
         return cls({name: 1.0}, {name: 0.0}, {name: 1.0})
 
     def only(self) -> str | None:
@@ -58,7 +58,7 @@ class Blend:
         )
 
     def standardised(self, name: str, values: np.ndarray) -> np.ndarray:
-        """A score less its mean, by its deviation; 0 where it is unknown: float64 [pairs]."""
+        """A score minus its mean, divided by its deviation; 0 where it is unknown: float64 [pairs]."""
         deviation = self.deviations[name]
         scaled = (values - self.means[name]) / deviation if deviation > 0 else np.zeros(len(values))
         return np.where(np.isfinite(scaled), scaled, 0.0)

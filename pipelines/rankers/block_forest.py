@@ -1,8 +1,9 @@
 """The trees of a `PairForest` in blocks, for scoring users with all videos.
 
-What a tree adds for a user is in the user's table at the sum of three offsets: by the video, by the
-interval of als_score, and by the video's group, on whose value for the user the other feature depends. The
-offsets of four trees are added at once. This is for pairs that have one feature beside als_score.
+A tree's value for a user is in the user's table, at an index that is the sum of three offsets: for the video,
+for the interval of als_score, and for the interval of the other pair feature, which depends on the user and
+the video's group. The offsets of four trees are added at once. It works for pairs with one feature besides
+als_score.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from pipelines.rankers.block_loops import add_block
 
 _TREES_A_WORD = 4
 _BITS = 16
-# So many entries of a user stay in the nearer caches.
+# This many entries of a user stay in the nearer caches.
 _ENTRIES = 8_192
 
 
@@ -70,7 +71,7 @@ def blocks_of(
         base = starts[own] - starts[first]
         videos = class_numbers[own].astype(np.int64) * strides[-1, own, None] + base[:, None]
         intervals = interval_numbers[:, own].astype(np.int64) * (strides[:-1, own] * reads[:, own])[..., None]
-        # Trees that fill up the last word add the nothing that follows the last entry.
+        # Trees that only fill up the last word add the 0 after the last entry.
         nothing = int(starts[last] - starts[first])
         found.append(
             Block(
@@ -103,7 +104,7 @@ def add_blocks(
     group_numbers: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of some users with all videos to `total`.
+    """Add the values of all trees for some users with all videos to `total`.
 
     Args:
         tables: float64 [users, entries + 1], the last of them 0.

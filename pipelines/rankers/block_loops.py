@@ -1,4 +1,4 @@
-"""The inner loop of `block_forest`: what some trees add, looked up for all videos of a user."""
+"""The inner loop of `block_forest`: looks up the values of some trees for all videos of a user."""
 
 import numpy as np
 from numba import uint64
@@ -6,7 +6,7 @@ from numba import uint64
 from nightreel.core.compiled import compiled
 
 _LOW = np.uint64(0xFFFF)
-# Videos of which a block's offsets are read for one user after the other: they stay in the cache.
+# Videos whose offsets are read for one user after another, so that they stay in the cache.
 _TILE_VIDEOS = 2_048
 
 
@@ -20,10 +20,10 @@ def add_block(
     tables: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what a block's trees say of some users with all videos to `total`, in the order of the trees.
+    """Add the values of a block's trees for some users with all videos to `total`, in the order of the trees.
 
-    A word has the offsets of four trees, 16 bits each, of which no sum overflows. Two videos are carried
-    along side by side, as each addition waits for the one before it.
+    A word has the offsets of four trees, 16 bits each, of which no sum overflows. Two videos are processed at
+    once, because each addition waits for the one before it.
 
     Args:
         of_videos: uint64 [videos, words].
@@ -40,7 +40,7 @@ def add_block(
         for user in range(total.shape[0]):
             table = tables[user]
             for first in range(start, stop, 2):
-                # The last one of an odd number is its own neighbour.
+                # With an odd number of videos, the last one is processed twice.
                 second = min(first + 1, stop - 1)
                 its_interval, other_interval = numbers[user, first], numbers[user, second]
                 its_group, other_group = group[first], group[second]

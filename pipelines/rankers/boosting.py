@@ -7,9 +7,9 @@ costs four times as much a tree on KuaiRec: each tree has to be applied to all p
 PLAYS_MAX plays every second one is learnt from, or every third and so on: the others change nothing that is
 measured.
 
-What else was tried, for speed and for quality: docs/decisions/boosting.md.
-The other defaults come from a study (docs/tuning.md). A model that is best after a few of its trees has
-learnt from a few of the parts: the learning rates are such that it takes about all trees.
+What else was tried, for speed and for quality: docs/decisions/boosting.md. The other defaults come from a
+study (docs/tuning.md). A model that is best after a few of its trees has learnt from a few of the parts, so
+learning rates are low enough that nearly all trees are used.
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ _REGRESSOR: dict[str, Any] = {"objective": "regression", "metric": "l2"}
 
 
 class _Growing:
-    """A model that grows part by part, and how well it does on the plays that stop it."""
+    """A model that grows part by part, and its quality on the early-stopping plays."""
 
     def __init__(
         self, target: np.ndarray, parameters: dict[str, Any], stop: Part, patience_trees: int
@@ -54,15 +54,15 @@ class _Growing:
         self._patience_trees = patience_trees
         self._stop_features = stop.features
         self._booster: lgb.Booster | None = None
-        # How often it has drawn features since it was made, which it does for its data and for each tree.
+        # How often it has drawn features since it was made: once for its data, and once for each tree.
         self._drawn = 0
-        # LightGBM looks at the last part while it turns to the next, so that must not be freed before.
+        # LightGBM still reads the last part while it turns to the next one, so the last part is freed later.
         self._part: Part | None = None
         self._best = np.inf
         self._best_trees = 0
 
     def turn_to(self, part: Part) -> None:
-        """Be ready to grow on a part, on top of what the trees so far predict of it."""
+        """Prepare to grow on a part, starting from the predictions of the trees so far."""
         part.data.set_label(self._target[part.rows])
         if self._booster is None:
             self._booster = lgb.Booster(self._parameters, part.data)
@@ -82,7 +82,7 @@ class _Growing:
         """Fit more trees on a part that it has turned to."""
         assert self._booster is not None
         for _ in range(trees):
-            # A part that is new to LightGBM's model is first scored by the trees that there are.
+            # A part that is new to the model is first scored by the trees so far.
             self._booster.update(train_set=part.data)
             self._drawn += 1
             self._part = part
@@ -95,7 +95,7 @@ class _Growing:
                 return
 
     def finished(self) -> lgb.Booster:
-        """The model with as many trees as did best, read back from its text, as it will be when loaded."""
+        """The model with its best number of trees, read back from its text, just as it will be loaded."""
         assert self._booster is not None
         return lgb.Booster(model_str=self._booster.model_to_string(num_iteration=self._best_trees))
 
@@ -136,13 +136,13 @@ def fit_rankers(
 
 
 def fitted_rows(slices: Slices) -> range:
-    """The plays that are learnt from: slices.fit, thinned evenly where it is very long."""
+    """The training plays: slices.fit, thinned evenly if it is very long."""
     rows = range(slices.fit.start, slices.fit.stop)
     return rows[:: max(1, -(-len(rows) // PLAYS_MAX))]
 
 
 def validation_rows(slices: Slices) -> range:
-    """The plays that early stopping is measured on: slices.stop, thinned evenly where it is very long."""
+    """The early-stopping plays: slices.stop, thinned evenly if it is very long."""
     rows = range(slices.stop.start, slices.stop.stop)
     return rows[:: max(1, len(rows) // _STOP_ROWS)]
 
@@ -222,8 +222,8 @@ def common_parameters(settings: RankerNeeds, rows: int) -> dict[str, Any]:
     Args:
         rows: the number of rows that are fitted on.
     """
-    # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
-    # many plays; a small log has few to ask for.
+    # Codes with hundreds of values (onehot_feat3, author_id) overfit unless each needs the support of many
+    # plays; a small log has few plays to ask for.
     shrinkage = min(max(rows / 700, 20.0), _CATEGORY_PLAYS)
     # If there are parts, a tree sees a sample of the plays anyway.
     bagging = {"bagging_fraction": 0.7, "bagging_freq": 1} if rows <= TREE_ROWS else {}
@@ -236,10 +236,10 @@ def common_parameters(settings: RankerNeeds, rows: int) -> dict[str, Any]:
         "bin_construct_sample_cnt": SAMPLE_ROWS,
     }
     chosen = settings.ranker.lightgbm.parameters()
-    # How many trees there are is counted where they grow, part by part.
+    # The number of trees is set where they grow, part by part.
     for counted in ("num_iterations", "early_stopping_round"):
         del chosen[counted]
-    # Last come the parameters that LightGBM must not be given otherwise.
+    # Fixed parameters come last, so that they override others.
     return (
         ours
         | chosen

@@ -1,4 +1,4 @@
-"""Where the answers of trees about a number change, and between which of these borders a value is."""
+"""The borders at which trees' splits on a number change, and the interval of each value between them."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.rankers.tree_loops import cells, interval_numbers
 
-# Into so many cells the range of the borders is cut: there are some hundreds of borders.
+# The number of cells into which the range of the borders is cut; there are some hundreds of borders.
 _CELLS = 2_048
 
 
@@ -34,7 +34,7 @@ class Borders:
         """
         finite = values[np.isfinite(values)]
         low, width = (float(finite[0]), float(finite[-1]) - float(finite[0])) if len(finite) else (0.0, 0.0)
-        # Any other scale is right too, and slower.
+        # Any scale gives right results; others are slower.
         scale = _CELLS / width if 0 < width < np.inf else 1.0
         own = np.empty(len(values), dtype=np.int64)
         cells(values, low, scale, _CELLS, own)

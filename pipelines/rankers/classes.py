@@ -1,9 +1,9 @@
-"""What the classifier can learn where the plays to learn from are all liked, or none of them is.
+"""What the classifier learns if all training plays are liked, or none is.
 
-A classifier of one class says the same of every video, and a filter by it keeps whatever comes first. So it
-learns from the amounts then, as the regressor does: where no play reaches `like_threshold`, those nearest to
-it still differ from the others. Where the amounts are all the same too, the objective `shown` has nothing
-to learn; `next_day` can still learn which videos are played.
+A classifier trained on one class gives all videos the same score, so its filter would keep arbitrary ones. In
+this case it learns the amounts, as the regressor does: even if no play reaches `like_threshold`, some come
+nearer to it than others. If the amounts are all equal, too, the objective `shown` has nothing to learn;
+`next_day` can still learn which videos are played.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from nightreel.core.logs import get_logger
 from nightreel.core.settings import DataSettings, RankerSettings
 from pipelines.labels import RATIO, Targets
 
-# Below this share of liked plays, or of others, a classifier has next to nothing to learn from.
+# If fewer plays than this share are liked, or fewer are not, a classifier has hardly anything to learn from.
 _LEAST_SHARE = 0.001
 _OF_LIKED: dict[str, Any] = {"objective": "binary", "metric": "binary_logloss"}
 _OF_AMOUNTS: dict[str, Any] = {"objective": "cross_entropy", "metric": "cross_entropy"}
@@ -70,7 +70,7 @@ class Classes:
 
     @property
     def classifier_learns(self) -> str:
-        """What it learns of the plays: whether they are `liked`, or their `amount` if that says nothing."""
+        """The classifier's target: whether plays are `liked`, or their `amount` if that has one class."""
         return "amount" if self.is_missing_one else "liked"
 
     @property
@@ -82,7 +82,7 @@ class Classes:
         """Log how many plays are liked if that leaves the classifier little to learn."""
         if _LEAST_SHARE <= self.liked_share <= 1 - _LEAST_SHARE:
             return
-        meaning = "the classifier has next to nothing to learn from"
+        meaning = "the classifier has hardly anything to learn from"
         if self.liked == self.plays and ranker.objective != "shown":
             meaning = "usual in a log of likes or purchases, from which only objective next_day can learn"
         elif self.is_missing_one:

@@ -1,4 +1,4 @@
-"""The mean over users of the score that orders a video; what a user's own score adds is its personal part."""
+"""The mean ordering score of each video over users; a user's difference from it is the personal part."""
 
 import numpy as np
 

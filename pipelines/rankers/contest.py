@@ -1,9 +1,9 @@
-"""Decides which objective makes the better lists on past data, by what users then liked.
+"""Decides on past data which objective makes the better lists, by what users liked afterwards.
 
-Where a fully observed matrix exists, lists are of its validation users, from its videos, as of the log's end.
-Else they are of the days of the early-stopping window, each as of its start, from the whole catalogue:
-rankers of the next day are trained anew without these days, and no tree of the others has learnt from them.
-The data of later reports, the matrix's other users and the holdout days, is not used.
+With a fully observed matrix, lists are for its validation users, from its videos, as of the log's end.
+Otherwise they are for the days of the early-stopping window, each as of its start, from the whole catalogue:
+the rankers of the next day are trained again without these days, and no tree of the other rankers has learnt
+from them. Data that reports use later, the matrix's other users and the holdout days, are not used.
 """
 
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.slices import log_days
 from pipelines.rankers.training_data import TrainingData
-from pipelines.training_frame import choose_settings
+from pipelines.training_frame import are_validation_users
 
 _USERS_MAX = 500
-USERS_MIN = 20  # with fewer, chance decides
+USERS_MIN = 20  # with fewer lists, chance would decide
 
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What decided, over how many users' lists, and each objective's mean NDCG at 10 and 100."""
+    """The data that decided, the number of lists, and each objective's mean NDCG at 10 and 100."""
 
     chosen_on: str
     judged_on: str
@@ -73,7 +73,7 @@ def contest(
     """Compare both rankers' lists in every arena.
 
     Args:
-        days: the days that choose and the days that judge later, in words.
+        days: in words, the days that decide here and the days that are reported later.
     """
     shown, next_day = rankers
     qualities: list[tuple[np.ndarray, np.ndarray]] = []
@@ -111,12 +111,12 @@ def arena_of_matrix(data: TrainingData, settings: RankerNeeds) -> Arena | None:
 def _validation_pairs(settings: RankerNeeds) -> pl.DataFrame:
     """The fully observed pairs of the validation users, each once, by its first row.
 
-    Of the others nothing is read: all of KuaiRec's pairs, each once, take a gigabyte on the way.
+    Other users' pairs are not read: to find the distinct pairs of all users takes a gigabyte for KuaiRec.
     """
     table = pl.scan_parquet(settings.paths.table("fully_observed"))
     user_id = table.select(pl.col(columns.USER_ID).unique()).collect().to_series()
     chosen = user_id.filter(
-        pl.Series(choose_settings(user_id.to_numpy(), settings.evaluation, settings.seed))
+        pl.Series(are_validation_users(user_id.to_numpy(), settings.evaluation, settings.seed))
     )
     return (
         table.select(*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION)

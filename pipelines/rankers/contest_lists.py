@@ -1,4 +1,4 @@
-"""Users and their listable videos, the lists that both objectives make of them, and how good a list is."""
+"""Users and their listable videos, both objectives' lists for them, and the quality of a list."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Arena:
         *,
         closed: bool,
     ) -> "Arena":
-        """From pairs (user_id, video_id) that may not be listed, if `closed`, or that alone may be."""
+        """From pairs (user_id, video_id): `closed` ones may not be listed, otherwise only these may."""
         user_id = np.sort(liked[columns.USER_ID].unique().to_numpy())
         video_id = listable[columns.VIDEO_ID].to_numpy()
         own = pairs.filter(
@@ -145,7 +145,7 @@ def next_day_lists(
         instants = np.full(len(users), as_of_us)
         return night.rows(arena.user_id[users], instants, users, arena.opened[users], at_least=_DEPTH)
 
-    # Some hundred users: their rows are composed once, and kept.
+    # There are some hundred users, so their rows are composed once and kept.
     parts = list(made_in_order(rows_of, _blocks(arena), settings.threads))
     common = ranker.means_over_users(((rows.video, rows.features) for rows in parts), len(night.catalogue))
     for users, rows in zip(_blocks(arena), parts, strict=True):

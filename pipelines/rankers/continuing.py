@@ -1,9 +1,9 @@
 """Continues a LightGBM model on new plays whose scores by its trees are already known.
 
-LightGBM's own way, another training set for the same model, applies every tree to every new play node by
-node: a quarter of the time of a fit of KuaiRec's size. Here a new model is merged with the trees so far, and
-starts from the scores of the compiled trees. It draws the features of its trees where the model
-before it left off, so that all trees are those of LightGBM's own way, to the last bit (a test).
+LightGBM's own way, to give the same model another training set, applies every tree to every new play node by
+node, which takes a quarter of the time of a fit of KuaiRec's size. Here a new model is merged with the trees
+so far and starts from the scores of the compiled trees. It continues the earlier model's random draws of
+features, so that all trees equal those of LightGBM's own way, to the last bit (a test holds this).
 """
 
 import math
@@ -28,7 +28,7 @@ def continued(
         drawn: how often `before` has drawn features: once for its data, and for each tree of its own.
     """
     own = {**parameters, "feature_fraction_seed": _seed_after(before.model_to_string(), drawn)}
-    # What `lightgbm.train` does with its `init_model`, but that would score the plays once more.
+    # `lightgbm.train` does the same with its `init_model`, but scores the plays once more.
     predictor = lgb.basic._InnerPredictor.from_booster(booster=before, pred_parameter={})
     for one in (data, stop):
         one._predictor = predictor
@@ -38,7 +38,7 @@ def continued(
 
 
 def _seed_after(model: str, drawn: int) -> int:
-    """The seed with which features are drawn as if a model had gone on drawing."""
+    """The seed with which a new model draws features as if the earlier one had gone on drawing."""
     infos = re.search(r"^feature_infos=(.*)$", model, re.MULTILINE)
     seed, share = (
         re.search(rf"^\[{name}: (.*)\]$", model, re.MULTILINE)

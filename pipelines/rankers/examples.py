@@ -1,4 +1,4 @@
-"""The users and instants that teach the next day's rankers: of the last nights, or of sessions."""
+"""The training examples of the next day's rankers: users at the last nights, or in the middle of sessions."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from pipelines.retrieval.past import Past
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
 _SESSION_CUTOFFS, _SESSION_PLAYS, _SESSION_INSTANTS = 24, 10, 3
-_PLAYS_MIN = 1_000  # before a cutoff, for sources to learn from
+_PLAYS_MIN = 1_000  # plays before a cutoff, for sources to learn from
 _DAY_SHARE = 0.1
 
 
@@ -52,7 +52,7 @@ def examples_of_nights(
     last_days = days[::-1][:nights]
     begins = np.searchsorted(end_us, last_days, side="left")
     last_days, begins = last_days[begins >= _PLAYS_MIN], begins[begins >= _PLAYS_MIN]
-    # What the nights that a short log lacks would have, the others get.
+    # If a short log lacks some nights, the others get their share of examples.
     users = max(1, examples // max(1, len(last_days)))
     first = np.full(len(past.user_id), np.iinfo(np.int64).max)
     np.minimum.at(first, past.user, past.at_us)
@@ -62,7 +62,7 @@ def examples_of_nights(
         cutoff = start_of_window(day, settings.data)
         cutoff_us = unix_us(cutoff)
         of_day = slice(begin, int(np.searchsorted(end_us, day, side="right")))
-        # A user who liked nothing does not order any two candidates.
+        # A user who liked nothing says nothing about the order of candidates.
         active = np.unique(past.user[of_day][past.liked[of_day]])
         chosen = active[drawn_users(past.user_id[active], users, settings.seed + day % 997)]
         warm += int((first[chosen] < cutoff_us).sum())
@@ -83,7 +83,7 @@ def examples_of_nights(
 
 
 def _sessions(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int) -> list[Examples]:
-    """Users in the midst of a day's plays, by cutoffs that part the log's plays about evenly."""
+    """Users in the middle of a day's plays, at cutoffs that divide the log's plays about evenly."""
     borders = np.linspace(0.1, 1.0, _SESSION_CUTOFFS + 1) * len(past)
     cutoffs = sorted({start_of_window(int(end_us[min(int(b), len(past) - 1)]), settings) for b in borders})
     cutoff_us = np.array([unix_us(cutoff) for cutoff in cutoffs])

@@ -1,8 +1,8 @@
-"""What the filter keeps and how what it keeps is ordered: the same for published and for evaluated lists.
+"""The filter and the order of what it keeps, the same for published and for evaluated lists.
 
-Equal scores are common: new videos of which nothing is known, a classifier that has little to learn. What
-decides between them is defined here once, so that no list falls back to the smallest ids while anything else
-tells the videos apart: the other stage, then how well all users received a video, then its views.
+Equal scores are common: for new videos of which nothing is known, or from a classifier with little to learn.
+The tie-breakers are defined here, once: the other stage's score, then how well all users received the video,
+then its views, and only then the smaller id.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""LightGBM's trees as arrays: the split of each node, and which leaves each outcome leaves open.
+"""LightGBM's trees as arrays: each node's split, and the leaves that each outcome leaves open.
 
 Read from LightGBM's own text format (version v4) and evaluated as its prediction does: numbers go left where
 they are not above the threshold, categories where they are in the node's set, and unknown values where the
@@ -52,7 +52,7 @@ class Split:
             if self.unknown_left:
                 left |= np.isnan(values)
             return left
-        # Unknown categories, and those beyond the set, go right, as does its last entry, which is nobody's.
+        # Unknown categories go right, and so do those beyond the set: its last entry is False.
         beyond = len(self.categories) - 1
         with np.errstate(invalid="ignore"):
             inside = (values >= 0) & (values < beyond)
@@ -171,7 +171,7 @@ def _tree(fields: Mapping[str, str]) -> Tree:
 def _leaves_below(left: np.ndarray, right: np.ndarray) -> dict[int, int]:
     """The mask of the leaves below each child: a node by its number, a leaf as ~leaf, as in LightGBM."""
     below: dict[int, int] = {}
-    # Children are numbered after their parents.
+    # Children have higher numbers than their parents.
     for node in range(len(left) - 1, -1, -1):
         children = (int(left[node]), int(right[node]))
         for child in children:

@@ -1,4 +1,4 @@
-"""How good a model is on the holdout, and whether a new version may replace the champion."""
+"""Measures a model on the holdout, and decides whether a new version replaces the champion."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

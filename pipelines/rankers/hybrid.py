@@ -1,4 +1,4 @@
-"""The trained pair of rankers, and their one order: the classifier filters, the regressor orders.
+"""The trained pair of rankers and their common order: the classifier filters, the regressor orders.
 
 Where past data shows that als_score deserves more weight than the regressor gives it, their weighted sum
 orders (`list_order`). Where it shows that the personal part of that score is mostly noise, that part counts
@@ -24,7 +24,7 @@ _REGRESSOR = "regressor.txt"
 _ORDER = "order.json"
 _SHRINKAGE = "shrinkage.json"
 
-# The parts of the order, by the names that the lists' columns have.
+# The parts of the order, named like the columns of lists.
 ORDERED_BY = (columns.REGRESSOR_SCORE, columns.ALS_SCORE)
 
 

@@ -1,14 +1,14 @@
 """The order of the videos that the filter keeps: the regressor's, with als_score if that ranks better.
 
-The rankers learn from a whole log, in whose first days ALS knows little, so they may trust it less than it
-deserves by the end. So lists are made as they would have been at the start of the early-stopping window,
-which no tree has learnt from: of videos that a user had not seen, with features of that instant. What the
-user liked next decides whether als_score counts, with a quarter of the regressor's weight. It counts only if
-two conditions hold; otherwise the regressor orders alone:
+The rankers learn from a whole log, in whose first days ALS knows little, so they may trust als_score less
+than it deserves by the end. So lists are made as of the start of the early-stopping window, from which no
+tree has learnt: of videos that the user had not seen, with the features of that instant. What the user liked
+next decides whether als_score counts, with a quarter of the regressor's weight. It counts only if two
+conditions hold; otherwise the regressor orders alone:
 
 - DCG over the users gains by more than chance.
 - It also gains if each liked video is weighted by the inverse of its plays (inverse propensity: Schnabel et
-  al., Recommendations as Treatments, ICML 2016). Videos that are shown a lot are liked a lot: a score that
+  al., Recommendations as Treatments, ICML 2016). Videos that are shown often are liked often: a score that
   follows exposure seems to rank better, but would not for a user who is shown everything.
 
 Why both conditions, and no larger weights: docs/decisions/list-order.md.
@@ -59,7 +59,7 @@ class KeptRows:
 
 @dataclass(frozen=True)
 class PastLists:
-    """Lists of some users as of an instant, to be ordered by what they liked afterwards.
+    """Lists of some users as of an instant, and what these users liked afterwards.
 
     Attributes:
         seen, liked: bool [users, videos], before and after the instant.
@@ -143,7 +143,7 @@ class PastLists:
         alone = replace(Blend.scales(components), weights={columns.REGRESSOR_SCORE: 1.0})
         helped = replace(alone, weights={columns.REGRESSOR_SCORE: 1.0, columns.ALS_SCORE: _ALS_WEIGHT})
         before = gains(alone.scores(components))
-        if not len(before[0]):  # nothing that the filter keeps was liked
+        if not len(before[0]):  # nothing that the filter kept was liked
             return regressor
         gain, by_inverse = (
             now - then for now, then in zip(gains(helped.scores(components)), before, strict=True)
@@ -152,7 +152,7 @@ class PastLists:
         return helped if gain.mean() > by_chance and by_inverse.sum() > 0 else regressor
 
     def _kept(self, pairs: PairRanker, well: np.ndarray, start: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """What the filter keeps for each user of a block: user, video, and what orders it."""
+        """The rows that the filter keeps for each user of a block: user, video and ordering scores."""
         users = np.arange(start, min(start + _BLOCK_USERS, len(self.seen)))
         block = pairs.block(users)
         for part, als, probability in block.classified():

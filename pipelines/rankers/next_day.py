@@ -1,7 +1,7 @@
 """The hybrid of objective `next_day`: what will a user like tomorrow, out of all videos?
 
 Classifier, regressor and LambdaMART over the candidates of past nights, and the order that ranks best: the
-classifier keeps `filter_k`, and a weighted sum of what `Blend` was given orders them.
+classifier keeps `filter_k` of them, and the weighted sum of scores in a `Blend` orders these.
 """
 
 import json
@@ -36,7 +36,7 @@ class NextDayRanker:
         models: by name, the classifier among them.
         order: the weights of the models in the order of what the filter keeps.
         shrinkage: how far that order is shrunk towards its mean over users.
-        left_out: the sources that the settings named, and without which past nights ranked better.
+        left_out: sources in the settings that are not used, because past nights ranked better without them.
     """
 
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ class NextDayRanker:
             float64 [rows].
         """
         components = {CLASSIFIER: np.log(probability / (1.0 - probability))}
-        # A model that does not count is not asked.
+        # A model with weight 0 is not evaluated.
         for name in (REGRESSOR, LAMBDAMART):
             if self.order.weights.get(name):
                 components[name] = self.raw(name, features)

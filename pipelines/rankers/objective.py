@@ -1,7 +1,7 @@
 """What a model is trained to predict: videos liked if shown, or videos liked on the next day out of all.
 
-`auto` takes what wins the `contest` on past data: on the validation users of a fully observed matrix, else on
-the days before the holdout. Other users and later days, which are reported, have no part.
+`auto` takes the winner of the `contest` on past data: on the validation users of a fully observed matrix or,
+if there is none, on the days before the holdout. Users and days that are reported take no part.
 """
 
 from collections.abc import Collection
@@ -29,14 +29,14 @@ from pipelines.retrieval.fits import without_sources
 SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
 # A table with more of its pairs than this counts as fully observed; KuaiRec's has 99.6 %.
 _FULL_SHARE = 0.5
-# With a fully observed matrix, the next day's rankers only compete and take part in the backtest: how many
-# users of each past night train them, and how many rows in all.
+# With a fully observed matrix, the next day's rankers only compete and make lists in the backtest. These are
+# the most users of each past night, and the most rows, that train them.
 _CONTEST_USERS, _CONTEST_ROWS = 1_000, 300_000
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The objective, the reason, and the next day's rankers and the backtest's where they were trained."""
+    """The objective with its reason, and the next day's rankers and those of the backtest, if trained."""
 
     objective: str
     why: str
@@ -64,7 +64,7 @@ class Chosen:
 
 
 def objective_of(model: ModelVersion) -> str:
-    """The objective of a version; versions from before there was a choice have `shown`."""
+    """The objective of a version; `shown` for versions from before there was a choice."""
     return str(model.manifest.get("objective", SHOWN))
 
 
@@ -177,7 +177,7 @@ def _chosen_on_matrix(
     earlier, trial = after_trial(earlier, data.cuts.holdout_from, settings.seed, settings.threads)
     backtest = fit_next_day(earlier, settings.seed, settings.threads, on_all=False)[0]
     used = without_sources(settings, backtest.left_out)
-    del earlier  # some hundred megabytes that the contest does not need
+    del earlier  # free some hundred megabytes that the contest does not need
     arena = arena_of_matrix(data, settings)
     if arena is None:
         why = "small_matrix is fully observed, and too few of its validation users liked anything"
@@ -197,7 +197,7 @@ def _chosen_on_matrix(
 def _contest_of_days(
     data: TrainingData, store: FeatureStore, ranker: HybridRanker, rows: NightRows, settings: RankerNeeds
 ) -> tuple[Contest | None, str]:
-    """On the days before the holdout that stop the models early; and why, where nothing could be compared."""
+    """The contest on the early-stopping days before the holdout, or why nothing could be compared."""
     if data.targets.liked[data.slices.fit].all():
         return None, "every play is liked: `shown` cannot be learnt"
     earlier = rows.before(data.cuts.stop_from)

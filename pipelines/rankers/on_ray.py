@@ -2,8 +2,8 @@
 
 Ray Train starts a worker for each core and connects LightGBM's workers. The joined sources and the positions
 of the join are in each node's object store once; a worker composes and bins the rows of its own share, so
-that the wide matrix never exists. Who has which rows follows from their numbers alone: sums round by
-the shares, so the same data must be dealt the same way to give the same trees. All workers bin by the same
+that the wide matrix never exists. A row's number alone decides which worker has it: rounding depends on the
+shares, so the same data must be distributed the same way to give the same trees. All workers bin by the same
 sample, turn from part to part of the log as one machine does, each with its share of a part, and stop by the
 same plays: all of them grow the same trees. How near those are to one machine's: docs/scale.md.
 """
@@ -131,7 +131,7 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def dealt(fitted: range, parts: int, worker: int, workers: int) -> np.ndarray:
-    """The rows of one of so many workers, ascending: an even share of each part, of all its days."""
+    """The rows of one worker, ascending: an even share of each part, spread over all its days."""
     rows = np.asarray(fitted)
     found: np.ndarray = rows[np.arange(len(rows)) // parts % workers == worker]
     return found

@@ -76,7 +76,7 @@ def _facts(facts: ProtocolFacts) -> str:
     weights = ", ".join(f"{name} {weight:g}" for name, weight in facts.blend_weights.items())
     return (
         f"{count(facts.pairs)} pairs of {count(facts.users)} users, features as of "
-        f"{facts.features_as_of}. {count(facts.users_that_chose_settings)} other users "
+        f"{facts.features_as_of}. {count(facts.validation_users)} validation users "
         f"chose the blend: {weights or 'none'}."
     )
 
@@ -84,7 +84,7 @@ def _facts(facts: ProtocolFacts) -> str:
 def _filters(facts: ProtocolFacts) -> Table:
     tried = facts.hybrid_by_filter_k_on_the_tuning_users
     row = {f"filter_k {k}": value for k, value in tried.items()}
-    has_any = bool(tried) and bool(facts.users_that_chose_settings)
+    has_any = bool(tried) and bool(facts.validation_users)
     return Table(
         "The hybrid by filter_k, mean of NDCG@10 and @100 of the validation users", [row] if has_any else []
     )

@@ -24,7 +24,7 @@ def positions_by(codes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
 
 @compiled
 def _deal(codes: np.ndarray, following: np.ndarray, order: np.ndarray) -> None:
-    """Write each position to where its code's next one goes."""
+    """Write each position to its code's next free index."""
     for position in range(len(codes)):
         code = codes[position]
         order[following[code]] = position

@@ -98,7 +98,7 @@ class Objective:
         liked = targets(settings.data.targets.label, data.buckets, ratio, length, settings.data).liked
         if not liked.any():
             raise InputError(
-                "No user who chooses settings has a liked video.",
+                "No validation user has a liked video.",
                 "Raise [evaluation] tuning_share, lower [data.targets] like_threshold, or ingest more.",
             )
         keys = rows.select(columns.USER_ID, columns.VIDEO_ID)

@@ -136,7 +136,7 @@ def test_a_night_on_a_full_disk_fails_with_that_reason(home: Settings) -> None:
     assert len(_list(home)) == len(before)
 
 
-def test_a_good_delivery_is_not_set_aside_for_want_of_room(home: Settings) -> None:
+def test_a_good_delivery_is_not_quarantined_when_the_disk_is_full(home: Settings) -> None:
     """Of a disk that has room for no other file."""
     incoming = home.data.raw_dir / "incoming"
     incoming.mkdir()

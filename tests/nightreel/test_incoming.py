@@ -236,13 +236,13 @@ def test_captions_with_commas_quotes_and_breaks_come_through(home: Settings) -> 
         ("big_matrix_4.csv", PLAYS + '3,"10,1,2', "quote"),
     ],
 )
-def test_a_bad_file_is_set_aside_with_its_reason_and_the_others_are_taken(
+def test_a_bad_file_is_quarantined_with_its_reason_and_the_others_are_archived(
     home: Settings, name: str, text: str, why: str
 ) -> None:
     _drop(home, name, text)
     _drop(home, "user_features_2.csv", "user_id,user_active_degree\n9,new\n")
     result = _night(home)
-    assert [name in remark and "set aside" in remark for remark in result.summary["remarks"]] == [True]
+    assert [name in remark and "quarantined" in remark for remark in result.summary["remarks"]] == [True]
     assert len(_table(home, "interactions", "user_id")) == 2
     assert _folder(home, "set_aside") == [name, f"{name}.reason.txt"]
     reason = (home.data.raw_dir / "incoming" / "set_aside" / f"{name}.reason.txt").read_text(encoding="utf-8")
@@ -303,7 +303,7 @@ def test_a_file_that_cannot_be_read_does_not_end_the_night(home: Settings, put: 
     name = put(home.data.raw_dir / "incoming")  # type: ignore[operator]
     _drop(home, "big_matrix_2.csv", HEADER + "3,10,500,2000,,1594000002,0.25\n")
     (remark,) = _night(home).summary["remarks"]
-    assert remark.startswith(f"{name} was set aside: ")
+    assert remark.startswith(f"{name} was quarantined: ")
     remark.encode()
     assert len(_table(home, "interactions", "user_id")) == 3
     assert not [
@@ -326,7 +326,7 @@ print(merge_deliveries(settings).summary["remarks"])
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("may_move", [True, False])
-def test_a_file_that_this_user_may_not_read_is_set_aside_or_named(may_move: bool) -> None:
+def test_a_file_that_this_user_may_not_read_is_quarantined_or_named(may_move: bool) -> None:
     with TemporaryDirectory() as folder:  # pytest's own lets nobody else in
         home = _make(Path(folder))
         incoming = home.data.raw_dir / "incoming"
@@ -336,7 +336,7 @@ def test_a_file_that_this_user_may_not_read_is_set_aside_or_named(may_move: bool
         arguments = [sys.executable, "-c", _AS_NOBODY, folder]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        said = "was set aside" if may_move else "is not read and cannot be set aside"
+        said = "was quarantined" if may_move else "is not read and cannot be quarantined"
         assert f"big_matrix_secret.csv {said}" in done.stdout and "Permission denied" in done.stdout
         assert (incoming / "big_matrix_secret.csv").exists() != may_move
 

@@ -177,7 +177,7 @@ def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Ca
     with reading(home) as connection:
         last = connection.execute(select(job_run).order_by(job_run.c.due_at.desc())).first()
     assert last is not None and last.status == "done" and last.run_id == 2
-    assert "junk.csv was set aside" in last.remarks
+    assert "junk.csv was quarantined" in last.remarks
     assert status(home, datetime.now(UTC)).state == FRESH
 
 

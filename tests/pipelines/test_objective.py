@@ -14,7 +14,7 @@ from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import train
 from pipelines.rankers.objective import has_backtest
-from pipelines.training_frame import choose_settings
+from pipelines.training_frame import are_validation_users
 from scoring.backtest import backtest
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight
@@ -105,7 +105,7 @@ def test_a_fully_observed_matrix_is_asked_by_its_tuning_users_alone(tmp_path: Pa
     log = make_log(9, users=150, videos=60, plays=6_000)
     matrix = _matrix(log)
     tuning = pl.Series(
-        choose_settings(
+        are_validation_users(
             matrix[columns.USER_ID].to_numpy(), (made := Settings(home=tmp_path)).evaluation, made.seed
         )
     )

@@ -311,7 +311,7 @@ def test_a_scheduler_starts_though_the_database_is_away_and_stops_when_told(tmp_
         process.terminate()
         _, said = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert "the database is away" in said and "pw@" not in said
+    assert "the database cannot be reached" in said and "pw@" not in said
 
 
 def test_one_scheduler_a_home_and_one_job_a_database(fresh: Settings) -> None:

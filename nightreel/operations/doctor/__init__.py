@@ -74,4 +74,4 @@ def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
         except NightreelError as error:
             yield Finding(name, "wrong", error.message, error.remedy)
         except OSError as error:
-            yield Finding(name, "wrong", f"{type(error).__name__}: {error}.", "Mend that, and ask again.")
+            yield Finding(name, "wrong", f"{type(error).__name__}: {error}.", "Correct that, then ask again.")

@@ -46,7 +46,7 @@ def memory() -> Finding:
     try:
         available_bytes = min(psutil.virtual_memory().available, _container_limit_bytes())
     except OSError:
-        return Finding("memory", "warning", "not to be found out here.", "Mount /proc to have it checked.")
+        return Finding("memory", "warning", "cannot be determined here.", "Mount /proc to have it checked.")
     found = f"{size_text(available_bytes)} available"
     if available_bytes < _MEMORY_SHORT_BYTES:
         return Finding("memory", "wrong", found, "End other programs, or raise the container's memory limit.")

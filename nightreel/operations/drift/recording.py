@@ -196,7 +196,7 @@ def _remarks(night: stored.DriftNight, before: stored.DriftNight | None) -> list
 
 DRIFT: Step[DriftFacts] = Step(
     name="drift",
-    does="Hold the newest day's plays against the champion's training window.",
+    does="Compare the newest day's plays with the champion's training window.",
     reads=lambda settings: (
         settings.paths.interactions,
         settings.paths.features,

@@ -11,12 +11,12 @@ from nightreel.core.settings import Paths
 
 
 class ColumnDrift(TypedDict):
-    """How far a feature or score of the day is from the training window.
+    """How far the day's values of a feature or score are from those of the training window.
 
     Attributes:
         index: population stability index, less what chance gives.
         missing, missing_training: shares of missing values.
-        unknown: share of categories that training had not.
+        unknown: share of values that are categories unknown from training.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Forgets a user: raw files first, so that nothing that is made again brings them back; then all the rest."""
+"""Forgets a user: first in raw files, so that no later step brings them back; then everywhere else."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
         removed.counts["ids"] += forget_id(ids, given)
         counts = {name: n for name, n in sorted(removed.counts.items()) if n}
         if counts.keys() == {MADE_AGAIN}:
-            counts = {}  # these are removed unread
+            counts = {}  # they are removed without being read
         models = model_registry.version_names(settings.paths)
         if retrain:
             _retrain(settings)

@@ -13,7 +13,7 @@ class Person:
     """The user to be forgotten. The id never appears in a message, log line or record."""
 
     user_id: int | str
-    # By which tables know a user whose id is text; None where none does.
+    # The code of a user whose id is text; None if no table has the user.
     code: int | None = None
 
     @cached_property

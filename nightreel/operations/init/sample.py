@@ -278,5 +278,5 @@ def _fields(lines: list[str], delimiter: str, quote: str) -> list[list[str]]:
 
 
 def _alike(rows: list[list[str]]) -> float:
-    """The share of rows with as many fields as the first, in tenths."""
+    """The share of rows with as many fields as the first one has, in tenths."""
     return round(sum(len(row) == len(rows[0]) for row in rows) / len(rows), 1)

@@ -170,7 +170,7 @@ job_run = Table(
     Column(columns.RUN_ID, Integer),
     # JSON: seconds by stage.
     Column("stages", Text),
-    # What the job did without: files set aside, a champion kept.
+    # What the job did without: files in quarantine, a new model that was not promoted.
     Column("remarks", Text),
     Column("error", Text),
     CheckConstraint(f"status IN ('{RUNNING}', '{DONE}', '{FAILED}')", name="known_job_status"),
