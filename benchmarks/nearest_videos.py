@@ -121,7 +121,7 @@ def _sources(videos: np.ndarray, nearest: NearestVideos | None, random: np.rando
     authors = random.integers(0, int(len(videos) * AUTHORS_A_VIDEO), len(videos))
     categories = random.integers(0, CATEGORIES, len(videos))
     return Retrieval(
-        ("als" if nearest is None else "als_approximate", "popular", "fresh", "alike"),
+        ("als" if nearest is None else "als_approximate", "popular", "fresh", "content_based"),
         UNION,
         popular,
         random.permutation(len(videos)),

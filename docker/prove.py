@@ -128,13 +128,13 @@ def copy(text: str, stage: Stage, stages: dict[str, Stage]) -> None:
     names = [word for word in words if not word.startswith("--")]
     for name in names:
         origin = stages[other[0]].inside(name) if other else ROOT / name
-        place = stage.inside(target)
-        place = place / origin.name if target.endswith("/") else place
-        place.parent.mkdir(parents=True, exist_ok=True)
+        destination = stage.inside(target)
+        destination = destination / origin.name if target.endswith("/") else destination
+        destination.parent.mkdir(parents=True, exist_ok=True)
         if origin.is_dir():
-            shutil.copytree(origin, place, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(origin, destination, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(origin, place)
+            shutil.copy(origin, destination)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ ITEM_DAILY_COLUMNS = (
 )  # fmt: skip
 
 # Quantiles of show_cnt over KuaiRec's rows; between them the logarithm of 1 + count runs straight.
-_SHOW_PLACES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995, 0.9995, 1.0)
+_SHOW_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995, 0.9995, 1.0)
 _SHOW_COUNTS: F64 = np.array([1.0, 3.0, 55.0, 1_328.0, 24_190.0, 110_000.0, 420_000.0, 2e6, 14e6, 42e6])
 
 UPLOAD_TYPES = (
@@ -125,7 +125,7 @@ def _counts(
         - 0.25 * exact.log(1.0 + age)
     )
     position = np.argsort(np.argsort(fame, kind="stable"), kind="stable") + 0.5
-    log_show = exact.interpolate(position / len(position), _SHOW_PLACES, exact.log(_SHOW_COUNTS))
+    log_show = exact.interpolate(position / len(position), _SHOW_QUANTILES, exact.log(_SHOW_COUNTS))
     show = np.rint(exact.exp(log_show)).astype(np.int64)
     quality = videos.truth.quality + draws.normal(random, 0.1, sizes.videos)
     # Videos that are shown more are also played and liked more.

@@ -23,10 +23,10 @@ DUPLICATE_SHARE = 965_819 / KUAIREC_INTERACTIONS
 REWATCH_SHARE = 0.083
 
 # Plays of a user, by the user's quantile (KuaiRec: 100 / 883 / 1847 / 2461 / 16015, mean 1746).
-_ACTIVITY_PLACES = (0.0, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
+_ACTIVITY_QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
 _ACTIVITY_PLAYS: F64 = np.array([100.0, 883.0, 1847.0, 2461.0, 3300.0, 4200.0, 6500.0, 16015.0])
 
-_TYPICAL_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
+_TYPICAL_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 _DAY_SIGMA = 0.80
 _AWAY_SHARE = 0.05
@@ -40,7 +40,7 @@ def plays_a_user(sizes: Sizes, activity: F64) -> I64:
     Args:
         activity: each user's quantile by number of plays, in 0..1.
     """
-    shape = exact.interpolate(activity, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
+    shape = exact.interpolate(activity, _ACTIVITY_QUANTILES, _ACTIVITY_PLAYS)
     target = shape * ((sizes.interactions - sizes.users) / exact.total(shape))
     rows = np.floor(target).astype(np.int64)
     missing = sizes.interactions - sizes.users - int(rows.sum())
@@ -65,7 +65,7 @@ def make_supply(sizes: Sizes, videos: Videos, is_small_video: Mask) -> Supply:
     age = np.arange(sizes.days)[None, :] - videos.appear_day[:, None]
     fresh = np.where(age >= 0, exact.power(1.0 + np.maximum(age, 0), -_AGE_POWER), 0.0)
     shares = calendar.first_play_shares(sizes.day_shares, REWATCH_SHARE)
-    typical = exact.interpolate(np.array(_TYPICAL_PLACES), _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
+    typical = exact.interpolate(np.array(_TYPICAL_QUANTILES), _ACTIVITY_QUANTILES, _ACTIVITY_PLAYS)
     mean = sizes.interactions / sizes.users * (1 - DUPLICATE_SHARE) * (1 - REWATCH_SHARE)
     plays = typical * (mean / exact.mean(typical))
     weights = calendar.balanced(fresh, exact.exp(videos.log_exposure), shares, plays)

@@ -39,7 +39,7 @@ __all__ = ["EVALUATE", "evaluate"]
 
 SAMPLES = "samples.json"
 _SAMPLE_USERS = 3
-_SAMPLE_PLACES = 10
+_SAMPLE_ROWS = 10
 _PRINTED = ("ndcg", "ndcg_graded", "precision", "recall", "map")
 
 
@@ -152,7 +152,7 @@ def _samples(made: Trial, settings: DataSettings) -> list[dict[str, Any]]:
     rows = []
     for user in made.users[:: max(len(made.users) // _SAMPLE_USERS, 1)][:_SAMPLE_USERS].tolist():
         mine = np.flatnonzero(made.user_id == user)
-        order = mine[np.lexsort((made.video_id[mine], -made.scores[HYBRID][mine]))][:_SAMPLE_PLACES]
+        order = mine[np.lexsort((made.video_id[mine], -made.scores[HYBRID][mine]))][:_SAMPLE_ROWS]
         rows += [
             {
                 "protocol": made.protocol,

@@ -199,7 +199,7 @@ class Measuring:
                 sizes = np.maximum((first[:, :k] >= 0).sum(axis=1), 1)
                 for code, name in enumerate(family.names):
                     if (family.codes == code).any():
-                        found.add(ANY_LABEL, "share_of_places", k, name, (codes == code).sum(axis=1) / sizes)
+                        found.add(ANY_LABEL, "share_of_list", k, name, (codes == code).sum(axis=1) / sizes)
 
     def _against_hybrid(self, found: _Columns, system: str) -> None:
         """The same users' differences to the hybrid; their interval shows whether chance explains them."""

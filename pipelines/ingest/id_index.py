@@ -85,7 +85,7 @@ class IdIndex:
         self._ends.append(ends[1:] - ends[0] + self._ends.values[-1])
         self._hashes.append(added)
         if len(self) <= _LARGEST_SHARE * len(self._table):
-            self._place(added, before)
+            self._insert(added, before)
             return
         size = len(self._table)
         while len(self) > _LARGEST_SHARE * size:
@@ -93,7 +93,7 @@ class IdIndex:
         self._table = np.full(size, NONE)
         step = _SMALLEST_TABLE**2
         for start in range(0, len(self), step):
-            self._place(self._hashes.values[start : start + step], start)
+            self._insert(self._hashes.values[start : start + step], start)
 
     def texts(self, positions: np.ndarray) -> pl.Series:
         """The texts at these positions; null where none was added."""
@@ -107,7 +107,7 @@ class IdIndex:
     def _after(self, slots: np.ndarray) -> np.ndarray:
         return (slots + 1) & (len(self._table) - 1)
 
-    def _place(self, hashed: np.ndarray, first: int) -> None:
+    def _insert(self, hashed: np.ndarray, first: int) -> None:
         """Put ids with consecutive positions, from this one on, into free slots."""
         slots = self._slots(hashed)
         rows = np.arange(len(hashed))

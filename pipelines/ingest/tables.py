@@ -235,13 +235,15 @@ def distinct(frame: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataF
     same_key = pl.all_horizontal(
         pl.col(name).eq_missing(pl.col(name).shift(1)) for name in (file.key or content)
     )
-    alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in content)
+    repeats = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in content)
     first = pl.int_range(pl.len()) == 0
     again = frame.select((same_key & ~first).fill_null(value=False).alias("again"))["again"]
     if not again.any():
         return frame.drop(LINE), pl.DataFrame(schema={LINE: pl.Int64, REASON: pl.String})
     reason = (
-        pl.when(alike).then(pl.lit(DUPLICATE)).otherwise(pl.lit(f"a second row of one {', '.join(file.key)}"))
+        pl.when(repeats)
+        .then(pl.lit(DUPLICATE))
+        .otherwise(pl.lit(f"a second row of one {', '.join(file.key)}"))
     )
     repeated = frame.with_columns(reason.alias(REASON)).filter(again).select(LINE, REASON)
     return frame.filter(~again).drop(LINE), repeated

@@ -11,6 +11,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
+from nightreel.core.logs import get_logger
 from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import Paths, Settings, describe
 from nightreel.core.settings.needs import DatabaseNeeds
@@ -26,6 +27,8 @@ from pipelines.report.sequence_curve import newest_fit
 from pipelines.report.verdict import verdict
 
 __all__ = ["REPORT", "report"]
+
+_log = get_logger(__name__)
 
 
 class ReportFacts(Facts):
@@ -54,13 +57,13 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     read = (*needed, *([] if sequence is None else [sequence]))
     wrote = _pages(settings)
     folder = wrote[0].parent
-    shown = [row for row in describe(settings) if row["setting"] not in _PLACES]
+    shown = [row for row in describe(settings) if row["setting"] not in _PATHS]
     attempt = REPORT.attempt(settings, read, force=force, shown=shown, model=model.version)
     if attempt.known is not None:
         return REPORT.skipped(read, wrote, attempt.known)
     attempt.begin()
     text = read[0].read_text(encoding="utf-8")
-    records = json.loads(text)
+    records = _with_new_names(json.loads(text))
     figures = pl.DataFrame(records, infer_schema_length=None)
     facts = EVALUATE.last_facts(settings)
     found = headline(figures, facts, settings.data.targets.label)
@@ -109,8 +112,10 @@ _ASKED = {
     "data.targets.long_view_s",
     "data.time_zone",
 }
+# Earlier names of metrics, which an evaluation by an older nightreel has.
+_OLD_METRICS = {"share_of_places": "share_of_list"}
 # A report may be passed on, so it says nothing of the machine that made it.
-_PLACES = {
+_PATHS = {
     "home",
     "home_url",
     "data.raw_dir",
@@ -136,6 +141,15 @@ def _with_captions(samples: list[dict[str, Any]], paths: Paths) -> list[dict[str
         maintain_order="left",
     )
     return rows.to_dicts()
+
+
+def _with_new_names(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records with metrics of an earlier nightreel under their present names."""
+    old = sorted({record["metric"] for record in records} & _OLD_METRICS.keys())
+    if old:
+        now = ", ".join(f"{name} is now {_OLD_METRICS[name]}" for name in old)
+        _log.warning(f"metrics.json: {now}; old names are understood in this version for the last time")
+    return [record | {"metric": _OLD_METRICS.get(record["metric"], record["metric"])} for record in records]
 
 
 def _data(paths: Paths) -> list[dict[str, Any]]:

@@ -193,7 +193,7 @@ _BIASES = (
 
 def _bias(whole: pl.DataFrame, family: str, title: str, start: str, end: str) -> Chart | None:
     rows = whole.filter(
-        pl.col("metric") == "share_of_places",
+        pl.col("metric") == "share_of_list",
         pl.col("k") == _AT,
         pl.col("slice").str.starts_with(f"{family}: "),
     )
@@ -234,7 +234,7 @@ def _slices(whole: pl.DataFrame) -> list[dict[str, Any]]:
             own = part.filter(pl.col("label") == label, pl.col("metric") == "ndcg")
             for value, low, high, users in own.select("value", "low", "high", "users").iter_rows():
                 row |= {f"NDCG@10 {label}": with_interval(value, low, high), "users": users}
-        indices = part.filter(pl.col("metric") == "share_of_places")["value"]
+        indices = part.filter(pl.col("metric") == "share_of_list")["value"]
         row["share of positions"] = indices[0] if len(indices) else None
         if len(row) > 2:
             rows.append(row)

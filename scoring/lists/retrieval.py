@@ -3,8 +3,8 @@
 - `als`: largest dot product of the user's and the video's factors.
 - `popular`: the top rated.
 - `fresh`: the newest uploads.
-- `alike`: content-based: videos of the authors, then of the first-level categories, that are most frequent
-  among the videos that the user has seen.
+- `content_based`: videos of the authors, then of the first-level categories, that are most frequent among the
+  videos that the user has seen.
 
 An own source (docs/own-models.md) returns what it recommended to the user.
 
@@ -143,7 +143,7 @@ class Retrieval:
     def _fresh(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
         return _first_open(self.fresh, open_videos, share)
 
-    def _alike(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
+    def _content_based(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
         seen = open_videos.closed_positions()
         # A common author means more than a common category of thousands.
         found = self.authors.most_seen(seen, share, open_videos)
@@ -159,7 +159,7 @@ _SOURCES: dict[str, Callable[[Retrieval, OpenVideos, np.ndarray, int], np.ndarra
     "als_approximate": Retrieval._nearly_nearest,
     "popular": Retrieval._popular,
     "fresh": Retrieval._fresh,
-    "alike": Retrieval._alike,
+    "content_based": Retrieval._content_based,
 }
 
 

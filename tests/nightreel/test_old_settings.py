@@ -99,6 +99,17 @@ def test_weights_of_events_by_their_old_name(tmp_path: Path, monkeypatch: pytest
     assert _event_weights() == {"like": 0.5}
 
 
+def test_a_candidate_source_by_its_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nightreel.toml").write_text('[retrieval]\ncandidates = "als, alike"\n')
+    assert load_settings().retrieval.candidates == "als,content_based"
+    done = _nightreel("settings", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "the source `alike` is now `content_based`" in done.stderr
+    (tmp_path / "nightreel.toml").unlink()
+    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_CANDIDATES", "alike,popular")
+    assert load_settings().retrieval.candidates == "content_based,popular"
+
+
 def test_what_is_no_longer_a_setting_is_a_warning_and_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -313,13 +313,12 @@ def test_slices_cover_users_videos_and_kinds_of_watch(records: list[dict[str, An
     assert "kind: re-watch" in impressions
 
 
-def test_places_of_lists_are_shared_out_among_slices(records: list[dict[str, Any]]) -> None:
+def test_the_slices_shares_of_a_list_add_up_to_one(records: list[dict[str, Any]]) -> None:
     for family in ("age", "popularity", "length", "category", "kind"):
         shares = [
             r["value"]
             for r in records
-            if (r["protocol"], r["system"], r["metric"], r["k"])
-            == ("kuairec", "hybrid", "share_of_places", 10)
+            if (r["protocol"], r["system"], r["metric"], r["k"]) == ("kuairec", "hybrid", "share_of_list", 10)
             and r["slice"].startswith(f"{family}: ")
         ]
         assert sum(shares) == pytest.approx(1.0), family

@@ -75,13 +75,13 @@ def test_a_user_is_given_what_users_with_the_same_attributes_play(settings):
 
 
 def test_without_attributes_everyone_is_given_what_is_played_most(settings):
-    alike = _scores(_plays(), settings)
-    assert (alike == alike[0]).all()
-    assert alike[0].argmax() == SHARED
+    for_all = _scores(_plays(), settings)
+    assert (for_all == for_all[0]).all()
+    assert for_all[0].argmax() == SHARED
     _write_profiles(settings, lambda _: 1)  # the same for all
-    assert np.array_equal(_scores(_plays(), settings), alike)
+    assert np.array_equal(_scores(_plays(), settings), for_all)
     _write_profiles(settings, lambda user: user)  # an id
-    assert np.array_equal(_scores(_plays(), settings), alike)
+    assert np.array_equal(_scores(_plays(), settings), for_all)
 
 
 def test_a_user_without_plays_is_known_by_attributes(settings):

@@ -104,7 +104,7 @@ def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
 ) -> None:
     union = settings.changed(
         {
-            "retrieval.candidates": "als_approximate,popular,fresh,alike",
+            "retrieval.candidates": "als_approximate,popular,fresh,content_based",
             "lists.top_k": 4,
             "ranker.filter_k": 4,
         }

@@ -24,7 +24,7 @@ from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home
 
 Night = tuple[Settings, HybridRanker, Candidates, JoinedFeatures]
 SOURCES = {
-    "retrieval.candidates": "als,popular,fresh,alike",
+    "retrieval.candidates": "als,popular,fresh,content_based",
     # A union of 16 of the 40 videos.
     "lists.top_k": 4,
     "ranker.filter_k": 4,
@@ -61,7 +61,7 @@ def _retrieval(night: Night, **changes: object) -> Retrieval:
 @pytest.mark.parametrize("nearest", ["als", "als_approximate"])
 def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night, nearest: str) -> None:
     _, _, candidates, joined = night
-    retrieval = _retrieval(night, **{"retrieval.candidates": f"{nearest},popular,fresh,alike"})
+    retrieval = _retrieval(night, **{"retrieval.candidates": f"{nearest},popular,fresh,content_based"})
     for user in range(len(candidates.user_id)):
         open_to = candidates.open_to(np.array([user]))[0]
         positions, brought_by = retrieval.of_user(candidates.open_videos(user), joined.user_factors[user])
@@ -102,11 +102,11 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
         return next(same), next(same)
 
     by_author = sorted((likeness(video)[0] for video in positions.tolist()), reverse=True)[:16]
-    alike = sorted(map(likeness, chosen("alike")), reverse=True)
-    assert [of_author for of_author, _ in alike] == by_author
+    similar = sorted(map(likeness, chosen("content_based")), reverse=True)
+    assert [of_author for of_author, _ in similar] == by_author
     others = [likeness(video)[1] for video in positions.tolist() if not likeness(video)[0]]
     by_category = sorted(others, reverse=True)[: by_author.count(0)]
-    assert sorted((of for author, of in alike if not author), reverse=True) == by_category
+    assert sorted((of for author, of in similar if not author), reverse=True) == by_category
 
 
 def test_a_candidates_scores_are_those_that_it_has_among_all(night: Night) -> None:
@@ -184,5 +184,5 @@ def test_a_run_of_sources_passes_every_audit_and_is_another_run_than_that_of_all
 def test_unknown_sources_are_refused(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
     monkeypatch.setenv("NIGHTREEL_RETRIEVAL_CANDIDATES", value)
-    with pytest.raises(InputError, match="als, als_approximate, popular, fresh, alike"):
+    with pytest.raises(InputError, match="als, als_approximate, popular, fresh, content_based"):
         load_settings()

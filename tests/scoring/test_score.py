@@ -123,7 +123,7 @@ def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows:
     assert sources == {HYBRID, REWATCH}
 
 
-@pytest.mark.parametrize("candidates", ["all", "als,popular,fresh,alike"])
+@pytest.mark.parametrize("candidates", ["all", "als,popular,fresh,content_based"])
 def test_a_classifier_that_ties_leaves_the_filter_to_the_regressor(
     scored: Scored, feast_rows: np.ndarray, candidates: str
 ) -> None:

@@ -95,8 +95,8 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         view = self._view(view_name)
         if view_name not in self._positions:
             found = view.positions(self._entities.table, self._entities.times)
-            alike = [other.name for other in self._views.values() if other.finds_as == view.finds_as]
-            self._positions.update(dict.fromkeys(alike, found))
+            same = [other.name for other in self._views.values() if other.finds_as == view.finds_as]
+            self._positions.update(dict.fromkeys(same, found))
         return self._positions[view_name]
 
     def source_column(self, view_name: str, feature: str) -> pa.Array:

@@ -3,9 +3,11 @@
 from pydantic import Field, field_validator
 
 from nightreel.core.own_models import SOURCES, own_names
+from nightreel.core.settings.old_names import remember
 from nightreel.core.settings.section import Section, listed
 
-CANDIDATE_SOURCES = ("als", "als_approximate", "popular", "fresh", "alike")
+CANDIDATE_SOURCES = ("als", "als_approximate", "popular", "fresh", "content_based")
+_OLD_NAME, _NEW_NAME = "alike", "content_based"
 RETRIEVAL_SOURCES = (
     "recent_12h",
     "recent_2d",
@@ -39,7 +41,7 @@ class RetrievalSettings(Section):
     candidates: str = Field(
         default="all",
         description="For objective `shown`: `all` videos, or a union of sources, such as "
-        "`als,popular,fresh,alike`, with four times as many videos as the classifier hands on; "
+        "`als,popular,fresh,content_based`, with four times as many videos as the classifier hands on; "
         "`als_approximate` is `als` searched by faiss (extra `nightreel[search]`), for very many videos.",
     )
 
@@ -47,6 +49,9 @@ class RetrievalSettings(Section):
     @classmethod
     def _known_sources(cls, value: str) -> str:
         names = listed(value)
+        if _OLD_NAME in names:
+            remember(f"`[retrieval] candidates`: the source `{_OLD_NAME}` is now `{_NEW_NAME}`")
+            names = [_NEW_NAME if name == _OLD_NAME else name for name in names]
         known_names = (*CANDIDATE_SOURCES, *own_names(SOURCES))
         if names != ["all"] and (set(names) - set(known_names) or len(set(names)) != len(names)):
             known = ", ".join(known_names)

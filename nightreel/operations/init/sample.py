@@ -237,7 +237,7 @@ def _of_lines(lines: list[str], form: Form, encoding: str | None) -> Sample:
     found = {one: _fields(lines, one, quote) for one in candidates}
     # The delimiter that splits most lines into as many fields as the first one, and into the most fields.
     delimiter = max(
-        found, key=lambda one: (_alike(found[one]) * (len(found[one][0]) > 1), len(found[one][0]))
+        found, key=lambda one: (_regular_share(found[one]) * (len(found[one][0]) > 1), len(found[one][0]))
     )
     rows = found[delimiter]
     has_header = not any(
@@ -277,6 +277,6 @@ def _fields(lines: list[str], delimiter: str, quote: str) -> list[list[str]]:
         return [line.split(delimiter) for line in lines]
 
 
-def _alike(rows: list[list[str]]) -> float:
+def _regular_share(rows: list[list[str]]) -> float:
     """The share of rows with as many fields as the first one has, in tenths."""
     return round(sum(len(row) == len(rows[0]) for row in rows) / len(rows), 1)

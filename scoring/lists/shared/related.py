@@ -72,10 +72,10 @@ def _nearest(together: csr_matrix, texts: np.ndarray, video_id: np.ndarray, k: i
         played = together[start:stop].tocoo()
         likeness = _Likeness.of(texts, with_text, start, stop)
         pairs = played.row.astype(np.int64) * videos + played.col
-        alike = likeness.nearest(k, videos)
-        alike = alike[~np.isin(alike, pairs)]
-        row, other = np.divmod(np.concatenate([pairs, alike]), videos)
-        by_play = np.concatenate([played.data, np.zeros(len(alike))])
+        similar = likeness.nearest(k, videos)
+        similar = similar[~np.isin(similar, pairs)]
+        row, other = np.divmod(np.concatenate([pairs, similar]), videos)
+        by_play = np.concatenate([played.data, np.zeros(len(similar))])
         by_text = likeness.at(row, other)
         score = np.round(by_play + _TEXT_PLAYS * by_text, _DECIMALS)
         first = _first(row, other, score, k)
