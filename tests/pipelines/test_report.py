@@ -517,3 +517,12 @@ def test_before_an_evaluation_the_remedy_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
     with pytest.raises(InputError, match="nightreel"):
         report(load_settings())
+
+
+def test_a_metric_by_its_old_name_is_still_drawn(settings: Settings) -> None:
+    def renamed(record: dict[str, Any]) -> None:
+        record["metric"] = record["metric"].replace("share_of_list", "share_of_places")
+
+    with _changed(settings, renamed) as page:
+        assert "Positions by popularity of the video" in page
+        assert "share_of_places" not in page
