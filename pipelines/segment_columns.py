@@ -1,4 +1,4 @@
-"""The users' columns that `[lists.shared] segments` names, each fit to have a list for every value."""
+"""The users' columns that `[lists.shared] segments` names; they must have few values, as each gets a list."""
 
 from collections.abc import Sequence
 

@@ -30,7 +30,7 @@ from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates
 
 _TABLES = ("video_daily", "video_captions")
 DOCUMENT = "document"
-# Words that fewer videos have are too rare to say what a video is about.
+# Words of fewer videos are too rare to tell what a video is about.
 _VIDEOS_MIN = 3
 
 
@@ -181,7 +181,7 @@ def _document() -> pl.Expr:
 
 
 def _vectors(learnt_from: list[str], documents: list[str], seed: int, size: int) -> np.ndarray:
-    """Each document in so many numbers, float32; all NaN where there is nothing to learn from."""
+    """Each document as this many numbers, float32; all NaN if there is nothing to learn from."""
     found = np.full((len(documents), size), np.nan, dtype=np.float32)
     words = TfidfVectorizer(
         analyzer="char_wb",

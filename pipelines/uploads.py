@@ -6,7 +6,7 @@ from nightreel.core import columns
 from nightreel.core.settings import Paths
 
 FRESH_DAYS = 7
-"""A video is fresh for so many days after its upload: a week, as catalogues are weekly in their rhythm."""
+"""A video is fresh for this many days after its upload: a week, as uploads follow a weekly rhythm."""
 
 
 def upload_days(paths: Paths) -> pl.LazyFrame:

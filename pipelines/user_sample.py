@@ -1,8 +1,7 @@
 """A sample of users whose plays train and judge the models if the log has more plays than fit into memory.
 
-Users are drawn by hash and count with their whole history or not at all, so that histories and what is known
-of a user at an instant stay what they are. Features, and the lists that are published, are of everybody.
-docs/scale.md says what a sample costs.
+Users are drawn by hash and count with their whole history or not at all, so that histories stay complete.
+Features and published lists are always for everybody. docs/scale.md says what a sample costs.
 """
 
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ class UserSample:
         return scan_plays(paths) if self.share >= 1 else self.read(paths).lazy()
 
     def remarks(self) -> list[str]:
-        """What a reader of figures over these users has to know; nothing where they are all."""
+        """Remarks for readers of figures over these users; empty if they are all users."""
         if self.share >= 1:
             return []
         users = f"{self.share:.1%} of its users, by hash"

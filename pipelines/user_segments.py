@@ -1,4 +1,4 @@
-"""Which value of each segment's column each user has, as far as it was known at an instant."""
+"""Each user's value of each segment's column, as known at an instant."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,7 +31,7 @@ def users_by_segment(
 
 
 def _text(values: pl.Series) -> pl.Series:
-    """Values as people write them."""
+    """Values as text."""
     if values.dtype == pl.Boolean:
         return values.cast(pl.Int8).cast(pl.String)
     return values.cast(pl.String)

@@ -29,7 +29,7 @@ _TAIL = (
      1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940,
      2.05319162663775882187, 1.0),
 )  # fmt: skip
-# Beyond this share, 6.6 standard deviations out, another approximation is needed; nothing is drawn there.
+# Beyond this share, 6.6 standard deviations out, the approximation is invalid; nothing is drawn there.
 _SHARE_MIN = 1.4e-11
 
 _COUNTED_MEAN_MAX = 16.0
@@ -58,7 +58,7 @@ def pareto(random: np.random.Generator, exponent: float, shape: Shape) -> F64:
 
 
 def uniform(random: np.random.Generator, low: float, high: float, shape: Shape) -> F64:
-    """Numbers spread evenly from low to high."""
+    """Uniform numbers from low to high."""
     result: F64 = low + (high - low) * random.random(shape)
     return result
 
@@ -91,7 +91,7 @@ def binomial(random: np.random.Generator, trials: I64, chance: F64 | float) -> I
 
 
 def normal_quantile(share: F64) -> F64:
-    """Where the standard normal distribution has this share below."""
+    """The quantile of the standard normal distribution for each share."""
     flat = share.ravel()
     off_middle = flat - 0.5
     inside = 0.180625 - off_middle * off_middle

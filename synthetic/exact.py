@@ -1,8 +1,8 @@
-"""exp, log and their kin from + - * / and square roots alone, so that every processor gives the same bits.
+"""exp, log and the like from + - * / and square roots alone, so that every processor gives the same bits.
 
 NumPy and the C library choose their own exp, log, power and sums by what the processor can do (SSE, AVX2,
-AVX-512, FMA), and these differ in the last bits. Whatever is drawn, cut or sorted from such a value differs
-from machine to machine. IEEE 754 fixes the result of each basic operation, and NumPy does one at a time.
+AVX-512, FMA), and these differ in the last bits. Whatever is drawn, cut or sorted by such values differs
+between machines. IEEE 754 fixes the result of each basic operation, and NumPy does one at a time.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Exposure: which videos each user is shown, the part of the log that is not about liking.
+"""Exposure: which videos each user is shown, independently of liking for the most part.
 
-How often a video is shown says next to nothing about its quality. Each user is shown distinct videos, drawn
-by the video's own reach and a weak lean to what they like, and comes back to some of them later.
+How often a video is shown says almost nothing about its quality. Each user is shown distinct videos, drawn by
+the video's reach with a weak preference for what the user likes, and comes back to some of them later.
 """
 
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ class Audience:
 
 @dataclass(frozen=True)
 class Shown:
-    """Plays in no order: who (from 0 within the block), what, when (ms since the first local midnight)."""
+    """Unordered plays: user (from 0 within the block), video, time (ms since the first local midnight)."""
 
     user: I64
     video: I64

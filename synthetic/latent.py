@@ -1,4 +1,4 @@
-"""The hidden truth: positions of users and videos in a space of tastes, and how much a user likes a video.
+"""The hidden truth: positions of users and videos in a taste space, and how much a user likes a video.
 
 A user has several points of interest, each of which draws them to the videos nearby (a bell curve, so no
 dot product of two vectors gives it), and drifts from one set of points to another over the period. On top
@@ -41,13 +41,13 @@ class UserTruth:
     """The hidden traits of the users; every array has a row per user."""
 
     level: F32  # how long they watch anything
-    looping: F32  # how prone they are to watch again and again
+    looping: F32  # how much they tend to watch again and again
     early_interests: F32  # [users, INTERESTS, DIMENSIONS] at the first day
     late_interests: F32  # the same at the last day
     interest_weights: F32  # [users, INTERESTS]
     category_liking: F32  # [users, categories]
     category_exposure: F32  # [users, categories] what they are shown beyond what they like
-    chronotype: I64  # which daily rhythm
+    chronotype: I64  # index of the daily rhythm
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def taste(truth: Truth, users: I64, *, late: bool) -> F32:
 
 
 def taste_of_pairs(truth: Truth, users: I64, seat: I64, videos: I64, *, late: bool) -> F32:
-    """What `taste` gives for some pairs alone: of the users at the positions `seat`, and these videos."""
+    """The same as `taste`, for some pairs only: users at the indices `seat`, and these videos."""
     interests, weights = _interests(truth, users, late=late)
     total = np.zeros(len(seat), dtype=np.float32)
     loops.add_pair_closeness(

@@ -16,7 +16,7 @@ from synthetic.videos import CATEGORIES, MISSING
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
-# Users in KuaiRec with each code of each onehot column: codes are positions of the 1, not 0/1.
+# KuaiRec's number of users with each code of each onehot column; a code is the index of the 1.
 _CODE_COUNTS: dict[str, tuple[int, ...]] = {
     "onehot_feat0": (4361, 2815),
     "onehot_feat1": (3, 3082, 736, 949, 1096, 483, 825, 2),

@@ -23,7 +23,7 @@ AUTHORS_A_VIDEO = 8_369 / KUAIREC_VIDEOS
 _LENGTH_SHARES = (0.0, 0.003, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.985, 0.998, 1.0)
 _LENGTH_S = np.array([2.6, 3.2, 4.15, 5.8, 7.48, 9.61, 12.05, 18.5, 28.0, 56.0, 150.0, 315.072])
 
-# Reach is Weibull: many videos are hardly shown, and none is shown so much that reach alone tops every list.
+# Reach is Weibull-distributed: many videos are hardly shown, and none so much that it tops every list.
 _EXPOSURE_POWER = 1.4
 
 
@@ -92,7 +92,7 @@ def make_videos(sizes: Sizes) -> Videos:
 
 
 def _authors(random: np.random.Generator, videos: int, authors: int) -> I64:
-    """Each author has one video, and the rest go to authors in proportion to a heavy-tailed zeal."""
+    """Each author has one video; the rest are distributed by heavy-tailed weights of the authors."""
     zeal = draws.pareto(random, 1.1, authors) + 0.05
     rest = random.choice(authors, size=max(0, videos - authors), p=zeal / exact.total(zeal))
     return random.permutation(np.concatenate([np.arange(authors), rest])[:videos]).astype(np.int64)

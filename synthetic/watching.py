@@ -121,7 +121,7 @@ def expected_ratio(regime: Regime, chance: Chances, log_length: F32) -> F32:
 
 
 def _mean_factor(sigma: float) -> float:
-    """A log-normal distribution's mean, in medians."""
+    """The mean of a log-normal distribution divided by its median."""
     return float(exact.exp(sigma * sigma / 2))
 
 

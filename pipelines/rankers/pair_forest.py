@@ -29,7 +29,7 @@ from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_pairs
 
 @dataclass(frozen=True)
 class _Classes:
-    """For each tree the different masks among many; few, as a tree asks little of one side.
+    """The distinct masks of each tree: few, as a tree has few splits on features of users or of videos.
 
     Attributes:
         masks: uint64, each of a tree's masks once, tree after tree, from starts [trees + 1] on.
@@ -60,17 +60,17 @@ class _Classes:
 
     @property
     def counts(self) -> np.ndarray:
-        """How many there are of each tree: int64 [trees]."""
+        """The number of distinct masks of each tree: int64 [trees]."""
         return np.diff(self.starts)
 
 
 @dataclass(frozen=True)
 class _Intervals:
-    """The features of pairs, each cut where an answer about it changes.
+    """The features of pairs, each divided into intervals in which all splits decide alike.
 
     Attributes:
         borders: of each feature.
-        asked: int64 [trees, 1 + features], of how many of them a tree asks, and of which.
+        asked: int64 [trees, 1 + features], how many of the pair features a tree reads, and which.
         leaves: uint64 [features, trees, intervals], leaves open in each; the one after the last border is for
             larger values, the next for unknown ones.
         class_masks: uint64 [features, trees, classes], intervals of the same leaves put together.
@@ -100,7 +100,7 @@ class _Intervals:
         numbers = np.zeros(shape, dtype=np.uint32)
         counts = np.zeros(shape[:2], dtype=np.int64)
         for feature, (index, own) in enumerate(zip(indices, borders, strict=True)):
-            # An interval is answered for by its upper border, which belongs to it.
+            # An interval's upper border belongs to it, and stands for it.
             column = np.concatenate([own, [np.inf, np.nan]])
             width = len(column)
             leaves[feature, :, :width] = open_leaves(trees, {index: column}, width)
@@ -124,7 +124,7 @@ class _Intervals:
 
 
 def _borders(split: Split) -> list[float]:
-    """Where the answer changes; for categories after each code, which are whole numbers from 0."""
+    """The values at which some split changes sides; for categories after each code, an integer from 0."""
     if split.categories is None:
         return [split.threshold]
     return [-1.0, *map(float, range(len(split.categories)))]
@@ -256,7 +256,7 @@ class PairForest:
         runs = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
         starts = self._table_starts(len(user) // len(runs))
         if len(user) * len(self.trees) > len(runs) * starts[-1]:
-            # A table has fewer entries than are looked up in it.
+            # A table must have fewer entries than there are look-ups in it.
             of_runs = np.ascontiguousarray(users[:, user[runs]])
             add_runs(
                 of_runs,
@@ -324,7 +324,7 @@ class PairForest:
 
     @cached_property
     def _entries(self) -> np.ndarray:
-        """How many different sums each tree may add for a user: int64 [trees]."""
+        """The number of different values that each tree can add for a user: int64 [trees]."""
         of_pairs = self.of_pairs
         entries = self.classes.counts.copy()
         for tree, (number, *features) in enumerate(of_pairs.asked.tolist()):

@@ -40,7 +40,7 @@ _BLOCK_USERS = 128
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Shares: of the candidates that were not shown, and of the users who validate."""
+    """The shares of candidates without a play and of validation users that are drawn."""
 
     rows: float
     validation: float
@@ -53,14 +53,14 @@ class NightRows:
     Attributes:
         liked, amount: targets.
         group: the number of the row's example, ascending.
-        is_validation: bool, whether the example's user validates. Validation users have every candidate,
-            the others a sample of them.
+        is_validation: bool, whether the example's user is a validation user; these have every candidate,
+            others a sample.
         is_sampled: bool, whether the row is in that sample; drawn for validation users too.
         video_id: int64.
         night: int64, the same number for examples of one cutoff.
         until_us: int64, the end of the example's window.
         kind: "nights" or "sessions".
-        left_out: the sources that the settings name, and that have no part in these rows.
+        left_out: sources in the settings that have no part in these rows.
         untried: the same examples without the sources on trial; None where the settings name none of them.
     """
 
@@ -215,7 +215,7 @@ def _night_of(
     listable = known_videos(settings.paths, settings.data, one.cutoff)
     users, videos = np.unique(one.user_id), listable[columns.VIDEO_ID].to_numpy()
     joined = join_features(store, encoding, users, videos, as_of=one.cutoff, zone=settings.data.zone)
-    give_back_memory()  # what Feast's sources were read into; the fits need some hundred megabytes
+    give_back_memory()  # free what Feast's sources were read into, as the fits need some hundred megabytes
     return Night.of(Past.of(plays, one.cutoff, settings.data), index, joined, listable, settings)
 
 
@@ -234,7 +234,7 @@ def _rows_of(
         return part, rows, *_outcome(one, part, past, to_catalogue, len(night.catalogue))
 
     starts = range(0, len(one.user_id), _BLOCK_USERS)
-    # Random draws are made in the order of the blocks, whichever thread composed them.
+    # Random draws are made in the order of the blocks, whichever thread has composed them.
     for part, rows, liked, amount in made_in_order(composed, starts, settings.threads):
         own_liked, own_amount = liked[rows.user, rows.video], amount[rows.user, rows.video]
         validation = validates[part][rows.user]

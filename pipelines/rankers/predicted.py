@@ -1,4 +1,4 @@
-"""Each stage's scores of rows of a feature matrix, a block at a time."""
+"""Scores of each stage for rows of a feature matrix, block by block."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.row_forest import RowForest
 
 _BLOCK_ROWS = 65_536
-# Features that enter the order directly.
+# Features that the order uses directly.
 _OF_PAIRS = (columns.ALS_SCORE, columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.rankers.forest import LEAVES_MAX, read_trees
 from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_rows
 
-_BLOCK_ROWS = 65_536  # that are copied at a time, where they do not lie row after row
+_BLOCK_ROWS = 65_536  # rows that are copied at a time, if they are not contiguous in memory
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class RowForest:
 
 
 def _not_above(thresholds: np.ndarray) -> np.ndarray:
-    """The largest float32 that is not above each threshold: it divides float32 values as that does."""
+    """The largest float32 at or below each threshold; it splits float32 values just as the threshold does."""
     with np.errstate(over="ignore"):
         found = thresholds.astype(np.float32)
     above = found > thresholds

@@ -1,10 +1,10 @@
-"""How much the personal part of the hybrid's order counts, for each length of history.
+"""Fits the weight of the personal part of the hybrid's order for each length of history.
 
 Fitted on data that the model has not learnt from: the validation users of a fully observed matrix, else the
-past lists that choose the order. On KuaiRec's real positives, the regressor averaged over users, as one list
-for all, is far better than the same scores user by user; elsewhere taste matters most. So past data decides.
-A score is left unchanged unless another weight is better by more than chance, and also better if each liked
-video is weighted by the inverse of its plays, since the mean favours videos that are shown a lot.
+past lists that choose the order. On KuaiRec's real positives, the regressor's scores averaged over users, as
+one list for all, are far better than each user's own scores; elsewhere taste matters most. So past data
+decide. A score is left unchanged unless another weight is better by more than chance, and also better if each
+liked video is weighted by the inverse of its plays, since the mean favours videos that are shown a lot.
 """
 
 from dataclasses import replace
@@ -47,7 +47,7 @@ def with_fitted_shrinkage(ranker: HybridRanker, lists: PastLists | None) -> Hybr
     of_users = np.flatnonzero(np.bincount(rows.user, lists.liked[rows.user, rows.video]) > 0)
     if not len(of_users):
         return ranker
-    # Only users whose lists can be better or worse: a figure each, in order.
+    # One figure for each user whose list can get better or worse, in order.
     is_informative = np.isin(rows.user, of_users)
     rows = replace(
         rows,

@@ -1,9 +1,9 @@
-"""How much a score's personal part counts, by how long a user's history is.
+"""The weight of a score's personal part, by the length of the user's history.
 
-A score's mean over users says how good a video is; what a user's own score says beyond it is taste, and noise
-where little is known of the user. Past nights say how much of it to believe: for each segment of history
-length the weight is fitted on users whom the models have not seen, and stays 1, the score as it is, unless
-another is better by more than chance.
+A score's mean over users says how good a video is. A user's own difference from it is taste or, if little is
+known of the user, noise. Past nights tell how much of it to keep: for each segment of history length the
+weight is fitted on users that the models have not seen, and stays 1 (the score as it is) unless another
+weight is better by more than chance.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-MEAN_USERS = 256  # over whom what orders is averaged
+MEAN_USERS = 256  # users over which ordering scores are averaged
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75)
-_SEGMENTS = 3  # of those who have a history
+_SEGMENTS = 3  # segments of users with a history
 _STANDARD_ERRORS = 3.0
 _EXAMPLES_MIN = 30
 

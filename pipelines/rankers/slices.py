@@ -15,10 +15,10 @@ from nightreel.core.play_days import files_by_day, rows_of
 from nightreel.core.settings import DataSettings, EvaluationSettings
 from pipelines.local_days import ends_of_days, start_of_day
 
-# A day counts as one of the log's days when it has this share of a median day's plays: KuaiRec has a few
-# plays on days after its last real one.
+# A day counts as one of the log's days if it has this share of a median day's plays: KuaiRec has a few stray
+# plays after its last real day.
 _SHARE_OF_MEDIAN_DAY = 0.1
-# And of the day of the median play, in case more than half of all days have hardly any plays.
+# It must also have this share of the plays of the median play's day, in case most days have hardly any plays.
 _SHARE_OF_MEDIAN_PLAYS_DAY = 0.01
 
 
@@ -47,7 +47,7 @@ class Cuts:
 
 
 def usual_days(plays_of_days: Mapping[date, int]) -> dict[date, int]:
-    """The days, ascending, without those that have hardly any plays."""
+    """The days with a usual number of plays, ascending."""
     some = {day: plays for day, plays in sorted(plays_of_days.items()) if plays}
     if not some:
         return {}
@@ -60,12 +60,12 @@ def usual_days(plays_of_days: Mapping[date, int]) -> dict[date, int]:
 
 
 def days_of_table(interactions: Path) -> list[date]:
-    """The log's local days, as `log_days` finds them in all of its plays; no play is read."""
+    """The log's local days, as `log_days` finds them, without reading a play."""
     return list(usual_days({day: rows_of([path]) for day, path in files_by_day(interactions).items()}))
 
 
 def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
-    """The local days of plays at these instants (UTC, in any order), as `usual_days` has them."""
+    """The usual local days of plays at these instants (UTC, in any order)."""
     counts = ends_of_days(instants, zone).rename("end").value_counts()
     return list(
         usual_days(

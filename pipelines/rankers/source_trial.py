@@ -1,7 +1,7 @@
-"""Whether past nights are ranked better with the candidate sources on trial than without them.
+"""Tries candidate sources: are past nights ranked better with them than without them?
 
-A source names candidates and gives the rankers two more features, which are noise if it adds little to the
-other sources. So rankers are fitted with and without it on the same users, and their lists are compared for
+A source adds candidates and two features of the rankers, which are noise if it adds little to the other
+sources. So rankers are fitted with and without it on the same users, and their lists are compared for
 the validation users, whom neither has seen. Measured in docs/decisions/sequence.md.
 """
 
@@ -16,7 +16,7 @@ from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.rankers.next_day_training import MEASURED_AT, tried_order
 from pipelines.rankers.past_nights import NightRows
 
-# Of the mean gain: with less, or of fewer lists, it may be chance.
+# Standard errors of the mean gain, and lists, that are needed: less may be chance.
 _STANDARD_ERRORS, _LISTS_MIN = 2.0, 20
 
 _log = get_logger(__name__)
@@ -24,11 +24,12 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class SourceTrial:
-    """What the sources on trial gain.
+    """The gain from the sources on trial.
 
     Attributes:
         examples: how many lists were compared.
-        gain, error: the mean difference of NDCG at 10 and 100, with less without, and its standard error.
+        gain, error: the mean difference of NDCG at 10 and 100, with the sources minus without, and its
+            standard error.
     """
 
     sources: tuple[str, ...]

@@ -9,7 +9,7 @@ from numba import uint32
 from nightreel.core.compiled import compiled
 from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS
 
-# Videos of a user that are carried through all trees before the next ones: their sums stay in the cache.
+# Videos of a user that go through all trees before the next ones, so that their sums stay in the cache.
 _TILE_VIDEOS = 4_096
 
 
@@ -77,7 +77,7 @@ def add_grid(
     values: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of some users with all videos to `total`.
+    """Add the values of all trees for some users with all videos to `total`.
 
     Args:
         users: uint64 [trees, users].
@@ -100,7 +100,7 @@ def add_grid(
             while tree < len(users):
                 number_of_features = asked[tree, 0]
                 if number_of_features < 2 and tree + 1 < len(users) and asked[tree + 1, 0] < 2:
-                    # One addition after the other, but each sum is loaded and stored once for both.
+                    # Two additions in order, with one load and one store of each sum.
                     _add_two(
                         out,
                         user,
@@ -161,7 +161,7 @@ def _add_two(
     interval_counts: np.ndarray,
     numbers: np.ndarray,
 ) -> None:
-    """Add what a tree and the next one say, neither of which reads more than one pair feature.
+    """Add the values of a tree and of the next one, neither of which reads more than one pair feature.
 
     Arguments that are not listed are as in `add_grid`.
 
@@ -214,7 +214,7 @@ def add_runs(
     values: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of some pairs, user after user, to `total`.
+    """Add the values of all trees for some pairs, user after user, to `total`.
 
     Arguments that are not listed are as in `add_grid`.
 

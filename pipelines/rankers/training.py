@@ -108,7 +108,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
 
 
 def _matrix(paths: Paths) -> list[Path]:
-    """The fully observed pairs: some of their users choose objective and weights, if there are any."""
+    """The fully observed pairs, whose validation users choose objective and weights, if there are any."""
     path = paths.table("fully_observed")
     return [path] if path.is_file() else []
 

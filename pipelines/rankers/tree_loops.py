@@ -12,11 +12,11 @@ from nightreel.core.compiled import compiled
 # The top six bits of a power of two times this number identify the power: a de Bruijn sequence.
 DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 TOP_BITS = np.uint64(58)
-# Pairs that are carried through all trees before the next ones: their sums stay in the cache, and what a tree
-# says of the videos is read once for many.
+# Pairs that go through all trees before the next ones: their sums stay in the cache, and a tree's masks of
+# the videos are read once for many pairs.
 _TILE_PAIRS = 32_768
 _TILE_ROWS = 256
-# So few borders are compared with a value one by one.
+# Up to this many borders are compared with a value one by one.
 _FEW_BORDERS = 4
 
 
@@ -80,7 +80,7 @@ def add_pairs(
     values: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of some pairs to `total`.
+    """Add the values of all trees for some pairs to `total`.
 
     Arguments that are not listed are as in `table_loops.add_grid`.
 
@@ -121,7 +121,7 @@ def add_rows(
     values: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of rows to `total`.
+    """Add the values of all trees for rows to `total`.
 
     Arguments that are not listed are the attributes of `RowForest`.
 
@@ -137,7 +137,7 @@ def add_rows(
             for feature in range(rows.shape[1]):
                 tile[feature, row] = rows[first + row, feature]
         for tree in range(len(starts) - 1):
-            # All of them; those that no leaf has are closed by the first node.
+            # All 64 bits; the first node clears those without a leaf.
             opened[:] = ~left.dtype.type(0) if starts[tree + 1] > starts[tree] else left.dtype.type(1)
             for node in range(starts[tree], starts[tree + 1]):
                 column, threshold = tile[features[node]], thresholds[node]

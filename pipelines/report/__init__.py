@@ -106,7 +106,7 @@ def _pages(settings: DatabaseNeeds) -> tuple[Path, ...]:
     return tuple(settings.paths.data / "report" / f"report.{kind}" for kind in ("html", "json", "csv"))
 
 
-# What figures mean depends on these: reports that differ in them are not compared.
+# The meaning of figures depends on these settings: reports that differ in them are not compared.
 _ASKED = {
     "data.targets.like_threshold",
     "data.targets.long_view_s",

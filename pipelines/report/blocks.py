@@ -1,4 +1,4 @@
-"""The parts of the page: sections of paragraphs, tables, charts and folds, drawn by templates."""
+"""The parts of the page: sections of paragraphs, tables, charts and folds; templates render them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +102,7 @@ class Section:
 
 
 def without_empty(blocks: Sequence[Block]) -> list[Block]:
-    """The blocks that hold anything."""
+    """The blocks that are not empty."""
     kept: list[Block] = []
     for block in blocks:
         if isinstance(block, Fold):

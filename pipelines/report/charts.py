@@ -1,7 +1,8 @@
 """Charts as inline SVG: the position of each line, mark and label; `templates/chart.html` draws it.
 
-Each is as wide as a phone, so that its letters have the size of the text on every screen. Colours are classes
-of the style sheet, for both schemes. Why no plotting library: docs/decisions/report-charts.md.
+Each is as wide as a phone, so that its letters are as large as the text on every screen. Colours are classes
+of the style sheet, which has a light and a dark scheme. Why no plotting library:
+docs/decisions/report-charts.md.
 """
 
 import math
@@ -213,12 +214,12 @@ def _stroke(line: Line, x: Callable[[float], float], y: Callable[[float], float]
 
 
 def _spread(ends: Sequence[tuple[float, Line]], *, low: float, high: float) -> list[tuple[float, Line]]:
-    """Labels at the height of their lines, moved apart where they would overlap."""
+    """Labels at the height of their lines, moved apart if they would overlap."""
     ordered = sorted(ends, key=lambda end: end[0])
     heights: list[float] = []
     for at, _ in ordered:
         heights.append(max(at, heights[-1] + _LINE_PX if heights else low))
-    # What was pushed below the chart pushes those above it up again.
+    # A label that was pushed below the chart pushes those above it up again.
     for n in reversed(range(len(heights))):
         limit = heights[n + 1] - _LINE_PX if n + 1 < len(heights) else high
         heights[n] = min(heights[n], limit)

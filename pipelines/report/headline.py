@@ -138,6 +138,6 @@ def _of_protocol(figures: pl.DataFrame, asked: _Asked, label: str) -> Headline |
 
 
 def _turned(difference: Measured) -> Measured:
-    """The other way round: figures hold the others minus the hybrid."""
+    """The difference with its sign changed: figures hold the others minus the hybrid."""
     low, high = difference.low, difference.high
     return Measured(-difference.value, None if high is None else -high, None if low is None else -low)

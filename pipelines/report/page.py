@@ -1,6 +1,6 @@
 """The page itself: the verdict, the lists of the last days, then all else folded, in one HTML text.
 
-It asks the network for nothing and runs no script; its policy allows only its own style sheet.
+It loads nothing from the network and runs no script; its policy allows only its own style sheet.
 """
 
 import base64

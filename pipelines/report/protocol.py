@@ -38,7 +38,7 @@ _OF_LISTS = (
 )
 LABEL_TITLES = {
     "ratio": "Label ratio: watch_ratio above the threshold",
-    "duration": "Label duration: above the quantile of plays of videos of like length",
+    "duration": "Label duration: above the quantile of plays of videos of similar length",
 }
 # The systems of the curves; the tables have every system.
 _DRAWN = ("random", "popularity_by_engagement", "als", "hybrid", "truth")
@@ -114,7 +114,7 @@ def _curve(own: pl.DataFrame, metric: str, name: str) -> Chart | None:
 
 
 def _says(series: Sequence[Line], k: int, name: str) -> str:
-    """The figures at the first k, the highest first: what the chart shows where lists matter most."""
+    """The figures at the smallest k in words, highest first: the chart's start, where lists matter most."""
     first = sorted(series, key=lambda line: -line.y[0])
     parts = [
         f"{line.title.lower() if line.title != 'ALS alone' else line.title} {number(line.y[0])}"

@@ -1,8 +1,8 @@
 """ALS on liked plays by the package implicit; a user's factors are folded in from their history.
 
 Source: Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets (ICDM 2008). Folding in
-solves the user's own equation with the videos' factors held, so a user needs not have been there in the fit,
-and only plays before the instant asked for have a part.
+solves the user's equation with the videos' factors fixed, so the fit need not have seen the user, and only
+plays before the given instant take part.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class _FittedAls:
     videos: np.ndarray
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """Products of the folded-in users' factors and the videos'; 0 without a liked play."""
+        """Products of the folded-in user factors and the video factors; 0 without a liked play."""
         liked = histories.liked
         unseen = self.videos.T @ self.videos + _REGULARIZATION * np.eye(
             self.videos.shape[1], dtype=np.float32

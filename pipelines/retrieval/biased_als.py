@@ -1,8 +1,8 @@
 """ALS with biases on all plays, the model behind `als_score`: how long will the user watch it?
 
 Fitted as in `collaborative.biased_als`, on plays only: a pair that was never played counts neither for nor
-against. A user's factors and bias are folded in from their history, so a user needs not have been there
-in the fit, and only plays before the instant asked for have a part.
+against. A user's factors and bias are folded in from their history, so the fit need not have seen the user,
+and only plays before the given instant take part.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class _FittedBiasedAls:
     regularization: float
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """The fitted log(1 + watch_ratio), without a history that of the mean user; 0 of unknown videos."""
+        """The fitted log(1 + watch_ratio), that of the mean user without a history; 0 for unknown videos."""
         users = len(histories.plays)
         found = np.empty((users, len(self.biases)), dtype=np.float32)
         size = self.factors.shape[1]

@@ -60,6 +60,6 @@ class _FittedBpr:
             factors = means[user] @ self._users
             # The last factor is the bias of the videos, which counts once for everyone.
             factors[-1] = 1.0
-            # Not by BLAS: on one machine its product of finite numbers was said to be invalid.
+            # Without BLAS, which on one machine reported an invalid value for a product of finite numbers.
             found[user] = np.einsum("vf,f->v", self._videos, factors)
         return found

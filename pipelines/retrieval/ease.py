@@ -45,7 +45,7 @@ class Ease:
 
     def _weights(self, pairs: csr_matrix) -> np.ndarray:
         size = pairs.shape[1]
-        if not size:  # no video has been liked often enough, or none at all: LAPACK takes no empty matrix
+        if not size:  # no video has been liked often enough, and LAPACK takes no empty matrix
             return np.zeros((0, 0), dtype=np.float32)
         users = np.flatnonzero(np.diff(pairs.indptr))
         if len(users) < size:
@@ -114,7 +114,7 @@ class _FittedEase:
     videos: int
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """The sum of the weights of what the user had played, what was played last counting most."""
+        """The sum of the weights of the videos that the user had played; the last ones count most."""
         recent = histories.recent_liked if self.liked_only else histories.recent_played
         found = np.zeros((recent.shape[0], self.videos), dtype=np.float32)
         found[:, self.columns] = recent[:, self.columns] @ self.weights

@@ -1,4 +1,4 @@
-"""Fits every chosen source at a cutoff, and keeps what was learnt for the next use of the same plays."""
+"""Fits every chosen source at a cutoff, and keeps the fits for the next use of the same plays."""
 
 import shutil
 from collections.abc import Collection, Mapping
@@ -40,7 +40,7 @@ def source_names(settings: RetrievalSettings) -> tuple[str, ...]:
 
 @cache
 def _say_without_sequence() -> None:
-    """Once a process, as a run fits its sources at many cutoffs."""
+    """Log it once per process, as a run fits its sources at many cutoffs."""
     _log.warning(f"{WITHOUT_SEQUENCE}. {INSTALL_SEQUENCE}")
 
 
@@ -76,14 +76,14 @@ def fitted_arrays(
     if not all((folder / file_name(name)).is_file() for name in names):
         past.of_some_users(PLAYS_MAX, settings.seed)  # before several threads ask for them
     title = f"sources {past.cutoff:%Y-%m-%d}"
-    # Several at a time: most of them use one thread. BLAS has one too, whatever else runs beside it.
+    # Several at a time, because most of them use one thread. BLAS is held to one thread meanwhile.
     with (
         progress(title, total=len(names)) as advance,
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(settings.threads) as pool,
     ):
         waiting = {name: pool.submit(fitted, name) for name in names if name in SOURCES}
-        # One's own need not know of threads.
+        # An own source need not support threads.
         own = {name: fitted(name) for name in names if name not in SOURCES}
         found = {name: own[name] if name in own else waiting[name].result() for name in names}
     past.forget_chosen()

@@ -9,7 +9,7 @@ from nightreel.core.instants import DAY_US
 from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.past import Past
 
-# The decay of a liked play, and of any play, with each later one; and the weight below which none counts.
+# The decay of a liked play and of any play with each later one, and the weight below which a play is dropped.
 _LIKED_DECAY, _PLAYED_DECAY, _FAINT = 0.95, 0.98, 0.01
 _PRIOR_LIKES, _PRIOR_PLAYS = 3.0, 10.0
 
@@ -21,7 +21,7 @@ class Histories:
     Attributes:
         user_id: int64 [users].
         played, liked: 1 where the user had played, or liked, the video.
-        recent_liked, recent_played: the same, fading with each later (liked) play of the user.
+        recent_liked, recent_played: the same, decaying with each later (liked) play of the user.
         plays, likes: float64 [users], their numbers.
         since_days: float64 [users], days since the last play, NaN without one.
         watched: float64 [users], the mean clipped watch_ratio, NaN without a play.

@@ -68,7 +68,7 @@ def sparse_arrays(matrix: csr_matrix) -> Arrays:
 
 def sparse_over(arrays: Arrays, catalogue: Catalogue) -> csr_matrix:
     """The same matrix at the columns of the catalogue."""
-    # As narrow as the matrix will have them: with wider ones their copies are most of its making.
+    # The index type that the matrix will have: to convert wider ones would take most of the time.
     of_videos = catalogue.columns.astype(np.int32)
     row, column = (of_videos[arrays[name]] for name in ("row", "column"))
     return csr_matrix((arrays["value"], (row, column)), (len(catalogue), len(catalogue)))

@@ -1,8 +1,8 @@
-"""Videos that are liked soon after each other: by the users' own order of liked plays.
+"""Videos that users like soon after each other.
 
-Each liked play points to the ones that the same user liked next, the nearer the stronger; a video's pointers
-are divided by the square roots of how much it points and how much it is pointed to, so that popular videos
-does not follow everything. Measured in docs/decisions/candidate-sources.md.
+Each liked play points to the next ones of the same user, the nearer the stronger. Weights are divided by the
+square roots of how much the one video points and how much the other is pointed to, so that popular videos do
+not follow every other. Measured in docs/decisions/candidate-sources.md.
 """
 
 import numpy as np

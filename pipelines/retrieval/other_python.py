@@ -1,4 +1,4 @@
-"""A recommender under another Python: for libraries whose packages cannot be installed beside ours."""
+"""A recommender that runs under another Python, for libraries that cannot be installed beside nightreel."""
 
 import subprocess
 from pathlib import Path
@@ -11,11 +11,11 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 
 _LIMIT_S = 3600
-_SAID_MAX = 300  # of what it wrote on standard error, from the end
+_SAID_MAX = 300  # characters of its standard error that are shown, from the end
 
 
 class OtherPython:
-    """A Recommender whose work another interpreter does, in a process of its own."""
+    """A Recommender that another interpreter runs in a process of its own."""
 
     def __init__(self, python: str | Path, script: str | Path) -> None:
         """Take the interpreter and the script that it runs.

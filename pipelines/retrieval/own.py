@@ -1,4 +1,4 @@
-"""A recommender of another library or of the user's own as a candidate source: its lists are its fit."""
+"""A recommender of another library, or of the user's own, as a candidate source; its lists are its fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Arrays, Catalogue, Fitted
 
-# A model may name videos that are not open to the user: so many are asked for each that may be a candidate.
+# A model may recommend videos that are not open to the user, so this many are requested per candidate.
 _ASKED = 3
 _NEEDED = (columns.USER_ID, columns.VIDEO_ID, "score")
 

@@ -15,7 +15,7 @@ from nightreel.core.settings import DataSettings
 from pipelines.hashing import uniform_hash
 from pipelines.labels import buckets_for, targets
 
-# For fewer ids than this, a table over their span is small anyway.
+# With fewer ids than this, a table over their range is small anyway.
 _SPAN_MIN = 1_000_000
 
 
@@ -71,12 +71,12 @@ class Past:
         return unix_us(self.cutoff)
 
     def age_days(self, rows: np.ndarray) -> np.ndarray:
-        """The age at the cutoff, in days, of the plays that a bool [plays] selects: float64."""
+        """The age in days at the cutoff of the selected plays (bool [plays]): float64."""
         found: np.ndarray = (self.cutoff_us - self.at_us[rows]) / DAY_US
         return found
 
     def pairs(self, rows: np.ndarray | slice = slice(None)) -> csr_matrix:
-        """A 1 for each user and video with one of these plays: float32 [users, videos]."""
+        """1 for each user and video with one of these plays: float32 [users, videos], sparse."""
         user, video = self.user[rows], self.video[rows]
         found = csr_matrix(
             (np.ones(len(user), dtype=np.float32), (user, video)), (len(self.user_id), len(self.video_id))

@@ -1,4 +1,4 @@
-"""What the user file says of users, as it was known at an instant."""
+"""The users' attributes in the user file, as known at an instant."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ class Profiles:
 
     @classmethod
     def known_at(cls, paths: Paths, instant: datetime) -> "Profiles":
-        """What had arrived by the instant; without users where there is no table of features."""
+        """The attributes that had arrived by the instant; no users if there is no table of them."""
         path = paths.feature_source(columns.USER_PROFILE)
         if not path.is_file():
             return cls(np.zeros(0, np.int64), np.zeros((0, len(ATTRIBUTES)), np.int32))

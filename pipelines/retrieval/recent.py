@@ -31,7 +31,7 @@ class Fresh:
     """The newest videos first, by upload or when first known; among equals the best received."""
 
     def fit(self, past: Past, settings: SourceNeeds) -> Arrays:  # noqa: ARG002
-        """Learn nothing: all that counts is in the catalogue."""
+        """Learn nothing: the catalogue has all that is needed."""
         return {}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:  # noqa: ARG002

@@ -53,7 +53,7 @@ def source_of(name: str) -> Source:
     if name in SOURCES:
         return SOURCES[name]
     found = load_own(OWN, name)
-    # A class that meets the protocol of sources is used as it is; any other makes a recommender.
+    # A class that meets the protocol of sources is used as it is; anything else makes a recommender.
     source: Source = found if hasattr(found, "over") else OwnSource(name, found)
     return source
 

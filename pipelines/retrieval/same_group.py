@@ -16,7 +16,7 @@ _LIKED = "liked"
 
 @dataclass(frozen=True)
 class SameGroup:
-    """By author or by category; within one the most liked videos first."""
+    """By author or by category; within a group the most liked videos come first."""
 
     by: Literal["author", "category"]
 

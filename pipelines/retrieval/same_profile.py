@@ -18,8 +18,8 @@ from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
 
 _HALF_LIFE_DAYS = 2.0
 _REGULARIZATION = 200.0  # in users
-_USERS_MIN = 50  # of a value: fewer say nothing of what the others will play
-_VALUES_MAX = 1_000  # the most frequent; of an id, each user has another
+_USERS_MIN = 50  # users with a value: fewer do not tell what others will play
+_VALUES_MAX = 1_000  # the most frequent values; an attribute with more is nearly an id
 _USERS, _VALUES, _WEIGHTS, _PROFILES = "users", "values", "weights", "profiles"
 
 
@@ -28,7 +28,7 @@ class SameProfile:
     """What users with the same attributes had played lately."""
 
     def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
-        """Fit `weights`, float32 [1 + values, videos], first everyone's.
+        """Fit `weights`, float32 [1 + values, videos]; the first row is everyone's.
 
         `users`, int64 ascending, are those of whom an attribute is known, `values`, int16 [users,
         attributes], the rows of the weights for each one's attributes, 0 where an attribute has no row;
@@ -66,7 +66,7 @@ def _rows_of_values(codes: np.ndarray, players: np.ndarray) -> np.ndarray:
         players: bool [users], whose plays are learnt from.
     """
     counts = [np.bincount(column[column != UNKNOWN]) for column in codes[players].T]
-    # A value that everyone has tells nobody from the others.
+    # A value that everyone has distinguishes nobody.
     frequent = [(count >= _USERS_MIN) & (count < players.sum()) for count in counts]
     every = np.sort(np.concatenate([count[some] for count, some in zip(counts, frequent, strict=True)]))
     least = every[-_VALUES_MAX] if len(every) > _VALUES_MAX else 0
@@ -82,7 +82,7 @@ def _rows_of_values(codes: np.ndarray, players: np.ndarray) -> np.ndarray:
 
 
 def _of_users(known_id: np.ndarray, values: np.ndarray, user_id: np.ndarray) -> np.ndarray:
-    """The rows of `values` of these users, 0 for those of whom nothing is known."""
+    """The rows of `values` for these users; 0 for users of whom nothing is known."""
     found = np.zeros((len(user_id), values.shape[1]), dtype=values.dtype)
     position = np.searchsorted(known_id, user_id)
     known = np.append(known_id, -1)[position] == user_id
@@ -100,7 +100,7 @@ def _weights(rows: np.ndarray, plays: csr_matrix) -> np.ndarray:
 
 
 def _given(rows: np.ndarray, values: int) -> csr_matrix:
-    """A 1 for each user and row of the weights that counts, everyone's too: float32 [users, 1 + values]."""
+    """1 for each user and applicable row of the weights, everyone's included: float32 [users, 1 + values]."""
     user, attribute = rows.nonzero()
     every = np.arange(len(rows))
     where = np.append(every, user), np.append(np.zeros_like(every), rows[user, attribute])
@@ -114,7 +114,7 @@ class _FittedProfiles:
     weights: np.ndarray
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """The sum of the weights of the user's attributes; of an unknown user everyone's alone."""
+        """The sum of the weights of the user's attributes; for an unknown user only everyone's."""
         rows = _of_users(self.user_id, self.values, histories.user_id)
         found: np.ndarray = _given(rows, len(self.weights) - 1) @ self.weights
         return found

@@ -19,10 +19,10 @@ from pipelines.retrieval.past import Past
 PLAYS_MAX = 2_000_000
 
 Arrays = Mapping[str, np.ndarray]
-# Versions of the format of fits that has changed since the first: they are in the file's name, so that fits
-# of an earlier nightreel are not read.
+# Versions of formats of fits that have changed. They are part of the file's name, so that fits of an earlier
+# nightreel are not read.
 _FORMATS = {"sequence": 2}
-_implicit = threading.RLock()  # what it is run with counts for the whole process
+_implicit = threading.RLock()  # its settings hold for the whole process
 
 
 def file_of_fit(name: str) -> str:
@@ -39,7 +39,7 @@ def implicit_alone() -> Iterator[None]:
 
 
 class Fitted(Protocol):
-    """A source that has learnt, over the videos of a catalogue."""
+    """A fitted source over the videos of a catalogue."""
 
     def scores(self, histories: Histories) -> np.ndarray:
         """How well each video fits each user, higher is better: float32 [users, videos].
@@ -50,7 +50,7 @@ class Fitted(Protocol):
 
 @runtime_checkable
 class KnowsUsers(Protocol):
-    """A fitted source that knows something of users who have not played anything."""
+    """A fitted source that may have scores for users who have not played anything."""
 
     def knows(self, user_id: np.ndarray) -> np.ndarray:
         """Whether it knows each of these users: bool [users]."""
@@ -68,7 +68,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class LearnsFromMore(Protocol):
-    """A source that learns from more than plays, which may change after a fit has been kept."""
+    """A source that also learns from data other than plays, which may change after a fit was kept."""
 
     def is_current(self, arrays: Arrays, past: Past, settings: SourceNeeds) -> bool:
         """Whether a kept fit on these plays is what `fit` would return now."""
@@ -76,7 +76,7 @@ class LearnsFromMore(Protocol):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The videos that are scored, and the columns of those that a source has learnt of.
+    """The videos to be scored, and their columns for the videos that a source knows.
 
     Attributes:
         video_id: int64, ascending.

@@ -1,4 +1,4 @@
-"""The quality of a trial: the hybrid's NDCG on validation users, who are reported nowhere.
+"""The quality of a trial: the hybrid's NDCG for the validation users, who are in no report.
 
 The join and the bins are made once and shared by all trials of a study. A trial fits on the same plays as
 `nightreel train`. It is measured on the fully observed pairs of the validation users or, without such pairs,

@@ -54,7 +54,7 @@ def _with(text: str, name: str, value: float) -> str:
     changed = tomlkit.dumps(document)
     if tomllib.loads(changed) == asked:
         return changed
-    # A new table below others that are written with dots would begin in their midst.
+    # A new table after settings written with dots would cut their table in two.
     lines = text.splitlines(keepends=True)
     end = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     before, after = "".join(lines[:end]), "".join(lines[end:])

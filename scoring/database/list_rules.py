@@ -148,7 +148,7 @@ def _require_rule(rule: OwnerRule) -> None:
 
 
 def _require_known(paths: Paths, rule: OwnerRule) -> None:
-    """A later delivery may bring the item; a text that is not an id, or names no column, is refused."""
+    """Refuse texts that are no id or no column; an unknown item is accepted, as a delivery may bring it."""
     if rule.item_kind in (VIDEO, AUTHOR):
         column = {VIDEO: columns.VIDEO_ID, AUTHOR: columns.AUTHOR_ID}[rule.item_kind]
         Ids.of(paths, column).given(rule.item)

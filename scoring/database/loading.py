@@ -25,7 +25,7 @@ _FLOATS = (
 )
 _TEXTS = (columns.SOURCE, columns.CANDIDATE_SOURCES, columns.RULE, columns.ARM)
 _NAMES = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, *_FLOATS, *_TEXTS)
-# The code of an id that the home does not know: of none.
+# The code for an id that the home does not know.
 UNKNOWN: Final = int(np.iinfo(np.int64).min)
 
 
@@ -54,7 +54,7 @@ def _outward(ids: Ids, codes: np.ndarray) -> pa.Array:
 
 def _text_or_null(values: np.ndarray) -> pa.Array:
     texts = pa.array(values, pa.string())
-    # Made here: the first scalar imports pandas, which `status` does without.
+    # Made here, because the first scalar imports pandas, which `status` does not need.
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 

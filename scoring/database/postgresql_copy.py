@@ -50,7 +50,7 @@ def encoded(rows: pa.Table) -> bytes:
 def decoded(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     """Rows of a `COPY ... TO STDOUT (FORMAT BINARY)`, each as it came, without header and trailer."""
     sizes = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    # So that a value may be looked at, wider than it is, at the end of the bytes.
+    # Padding, so that the last value can be read with a wider type.
     content = np.frombuffer(b"".join(rows) + bytes(8), dtype=np.uint8)
     at = np.cumsum(sizes) - sizes + 2
     arrays = []

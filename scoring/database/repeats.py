@@ -36,7 +36,7 @@ def read_repeats(
 
 
 def repeats_of(parts: Iterable[list[tuple[Any, str]]], ids: ListIds, run_id: int | None = None) -> Repeats:
-    """The repeats that rows of the table say, in little more memory than they take in the end.
+    """The repeats in rows of the table, in little more memory than the result takes.
 
     Args:
         parts: users and their videos with nights, in JSON, some users at a time.
@@ -53,7 +53,7 @@ def repeats_of(parts: Iterable[list[tuple[Any, str]]], ids: ListIds, run_id: int
         for pieces, piece in zip((user_ids, lengths, videos, nights), _part(rows, ids, known), strict=True):
             pieces.append(piece)
     codes = ids.video.codes_of(known)
-    # A video that the home does not know is of no list.
+    # A video that the home does not know is in no list.
     code = np.array([codes.get(ids.video.key(one), -(2**62) - at) for one, at in known.items()], np.int64)
     order = np.argsort(code)
     rank = np.empty(len(order), dtype=np.int32)
@@ -99,7 +99,7 @@ def _in_order(entries: np.ndarray, starts: np.ndarray, by_user: np.ndarray) -> n
     for first in range(0, len(by_user), _ROWS_AT_A_TIME):
         users = by_user[first : first + _ROWS_AT_A_TIME]
         lengths = starts[users + 1] - starts[users]
-        # Each entry's position: its user's start, and how manieth of the user's it is.
+        # Each entry's position: its user's start plus its index among the user's entries.
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         ordered[end : end + len(within)] = entries[np.repeat(starts[users], lengths) + within]
         end += len(within)

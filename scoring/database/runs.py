@@ -45,7 +45,7 @@ _ERROR_CHARACTERS = 1_000
 _SHARED_ROWS = 50_000  # that a transaction writes
 _key = recommendation_run.c[columns.RUN_ID]
 _PATIENCE = text("SET LOCAL lock_timeout = '30s'")
-_LOST = "ended without a word: killed, or the database was away"
+_LOST = "ended without a report: killed, or the database could not be reached"
 
 _log = get_logger(__name__)
 

@@ -69,7 +69,7 @@ def keep_readable(settings: DatabaseNeeds) -> None:
     # The second without any room: the one page that changes is then not copied to the disk before.
     for mode in ("DELETE", "MEMORY"):
         with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=0)) as connection:
-            # Alone, SQLite does without the file that it shares with others.
+            # In exclusive mode, SQLite does not need the file that it shares with other processes.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute(f"PRAGMA journal_mode = {mode}")
             return

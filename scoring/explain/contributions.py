@@ -24,7 +24,7 @@ def strongest(
         return ()
     found = []
     for model, booster in trace.models.items():
-        # The last one is what the model says of a pair of which nothing is known.
+        # The last one is the model's expected score, without any feature.
         of_model = booster.predict(row[None, :], pred_contrib=True)[0][:-1]
         for at in np.argsort(-np.abs(of_model), kind="stable")[:_STRONGEST].tolist():
             if of_model[at]:

@@ -42,7 +42,7 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None, *, moved: bo
     at = None if night.trace is None else night.trace.candidate(video)
     position, k = night.position(video), night.run.k
     if night.trace is not None and at is None:
-        return Reason(NO_CANDIDATE, "No candidate source brought it, so the rankers did not score it.")
+        return Reason(NO_CANDIDATE, "No candidate source named it, so the rankers did not score it.")
     if position is None:
         assert night.trace is not None and at is not None
         probability = night.trace.probability

@@ -14,7 +14,7 @@ def as_text(found: Explanation) -> Iterator[str | Sequence[dict[str, Any]]]:
     if found.remark:
         yield f"but: {found.remark}"
     if found.candidate_sources:
-        yield f"brought by: {', '.join(found.candidate_sources)}"
+        yield f"candidate sources: {', '.join(found.candidate_sources)}"
     if found.features:
         yield "what moves its scores most:"
         yield [

@@ -14,7 +14,7 @@ from scoring.lists.candidates import OpenVideos
 
 # As faiss's own guidelines have it: 4 sqrt(n) lists, each trained on at least 39 videos, and no more than 64.
 _LISTS_BY_ROOT, _TRAINED_ON_MIN, _TRAINED_ON, _ITERATIONS, _SEED = 4, 39, 64, 10, 1234
-# Videos looked at for one that is asked for, and lists at the least: see benchmarks/nearest_videos.py.
+# Videos to look at per video asked for, and the least number of lists: see benchmarks/nearest_videos.py.
 _LOOKED_AT, _PROBES_MIN = 16, 64
 # A byte's bits in reverse order, as faiss has the first in the lowest.
 _TURNED = np.packbits(
@@ -58,7 +58,7 @@ class NearestVideos:
         import faiss
 
         closed = open_videos.videos - len(open_videos)
-        # As large a share of the videos looked at is closed as of all videos.
+        # The share of closed videos is assumed to be the same among those looked at as among all.
         looked_at = _LOOKED_AT * most * self.index.ntotal / max(self.index.ntotal - closed, 1)
         requested = int(np.ceil(looked_at * self.index.nlist / self.index.ntotal))
         probes = min(max(_PROBES_MIN, requested), self.index.nlist)

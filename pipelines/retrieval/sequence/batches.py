@@ -1,4 +1,4 @@
-"""Windows of plays, cut anew in each epoch, and the liked play that each of their plays is to predict."""
+"""Windows of plays, cut differently in each epoch, and the liked play that each play should predict."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pipelines.retrieval.sequence.timelines import Timelines, gap_codes
 _PLAYS_MAX, _SHORT = 64 * LENGTH, LENGTH // 4
 _SHORT_SHARE = 0.5
 _COMPARED_MIN, _COMPARED, _PAIRS = 256, 2_048, 1 << 21
-# The probability that a later liked play is to be predicted instead of the next one, and so on.
+# The probability of predicting the liked play after the next one instead, and so on.
 _FURTHER = 0.5
 _NEVER = 1e9
 
@@ -23,7 +23,7 @@ class Batch:
 
     Attributes:
         plays, wait: what `encode` takes; a batch of short windows has more of them.
-        at, target: int32 [targets], the play that is looked from, an index into [windows x length], and the
+        at, target: int32 [targets], the play from which to predict, an index into [windows x length], and the
             video that is liked next.
         weight: float32 [targets], 0 where there are fewer.
         compared, expected: int32 and float32 [compared], videos that were not liked next, and the logarithm
@@ -60,7 +60,7 @@ class Batches:
 
         Args:
             borders: int64 [users], the position after each user's last play that may be learnt from.
-            since_us: windows that end before it are drawn only as often as those that do not; None: all are.
+            since_us: windows that end before it are drawn only as often as later ones; None: all are drawn.
         """
         self._plays, self._borders, self._since_us = plays, borders, since_us
         self._popularity = popularity
@@ -71,7 +71,7 @@ class Batches:
         share = counts**0.75
         self._share = share / share.sum()
         self._sums = np.cumsum(self._share)
-        # Of two sizes, so that a growing log compiles once more at most.
+        # One of two sizes, so that a growing log compiles at most once more.
         self._compared_with = _COMPARED if len(self._known) > _COMPARED_MIN else _COMPARED_MIN
         # A batch predicts from each of its plays; with many videos to compare with, it has fewer of them.
         self._targets = min(_PLAYS_MAX, _PAIRS // self._compared_with)
@@ -84,7 +84,7 @@ class Batches:
         starts, stops = self._windows()
         order = self._random.permutation(len(starts))
         is_short = (stops - starts <= _SHORT)[order]
-        # Each length is compiled for itself, which takes as long as a hundred steps.
+        # Each length is compiled separately, which takes as long as a hundred steps.
         is_short &= is_short.mean() > _SHORT_SHARE
         parts = [
             (chosen[at : at + self._targets // length], length)
@@ -96,7 +96,7 @@ class Batches:
             yield self._batch(starts[windows], stops[windows], length)
 
     def _windows(self) -> tuple[np.ndarray, np.ndarray]:
-        """The plays of each user in windows; the first ends by chance, so that borders differ by epoch."""
+        """Each user's plays in windows; the first ends at random, so that borders differ between epochs."""
         first, last = self._plays.starts[:-1], self._borders
         some = last - first > 1
         first, last = first[some], last[some]
@@ -153,7 +153,7 @@ class Batches:
         )
 
     def _compared(self) -> tuple[np.ndarray, np.ndarray]:
-        """All videos where they are few, else some by chance, the popular ones more often."""
+        """All videos if they are few, else a random sample in which popular ones are more frequent."""
         if len(self._known) > _COMPARED:
             drawn = np.searchsorted(self._sums, self._random.random(_COMPARED) * self._sums[-1])
             drawn = np.minimum(drawn, len(self._known) - 1)

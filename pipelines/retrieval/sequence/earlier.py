@@ -1,4 +1,4 @@
-"""The newest earlier night's transformer, with which a night's training begins."""
+"""The newest earlier night's transformer, from which a night's training starts."""
 
 import hashlib
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _OF_VIDEOS, _OF_GROUPS = ("video", "bias"), ("group",)
 
 @dataclass(frozen=True)
 class EarlierNight:
-    """What an earlier night learnt, with its videos and groups."""
+    """The parameters of an earlier night, with its videos and groups."""
 
     cutoff: datetime
     params: Mapping[str, np.ndarray]
@@ -40,10 +40,10 @@ class EarlierNight:
 
     @classmethod
     def newest(cls, past: Past, settings: SourceNeeds) -> "EarlierNight | None":
-        """The newest useful one in data/retrieval that knew, before its cutoff, the plays that are known now.
+        """The newest usable one in data/retrieval whose plays before its cutoff are those known now.
 
-        One that knew other plays is passed over: it may have learnt from what tonight must not know, a play
-        that arrives only later in a replay, or one of a user who was forgotten.
+        One with other plays is skipped: it may have learnt from a play that tonight must not know, such as
+        one that arrives only later in a replay, or one of a forgotten user.
         """
         now = f"{past.cutoff:%Y%m%dT%H%M%S}"
         for path in sorted(settings.paths.retrieval.glob(f"*/{file_of_fit(SEQUENCE)}"), reverse=True):
@@ -84,10 +84,10 @@ class EarlierNight:
 
 
 def _begun(params: Params, fresh: Params, items: ItemFacts) -> np.ndarray:
-    """What likes say of videos of which nothing had been learnt: float32 [videos, SIZE].
+    """Vectors from likes for videos that the earlier night did not know: float32 [videos, SIZE].
 
-    Fresh vectors and trained ones are of the same videos otherwise, so a linear map leads from the ones to
-    the others.
+    For the other videos there are fresh and trained vectors, so a linear map from the former to the latter is
+    fitted.
     """
     learnt, liked = ((one["video"] != 0).any(axis=1) for one in (params, fresh))
     now, then = (video_vectors(one, items.groups, items.text) for one in (params, fresh))

@@ -10,7 +10,7 @@ from nightreel.core import columns
 from nightreel.core.settings.needs import HomeNeeds
 from pipelines.local_days import INSTANT
 
-_GROUPS_MIN = 2  # of one video alone a group says nothing that the video does not
+_GROUPS_MIN = 2  # a group of one video tells no more than the video
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ Params = Mapping[str, Any]
 
 
 def video_vectors(params: Params, groups: Any, text: Any, chosen: Any = slice(None)) -> Any:
-    """A video's own vector, and what its author, categories and text say: [videos, SIZE].
+    """The sum of a video's own vector and those of its author, categories and text: [videos, SIZE].
 
     Args:
         groups, text: of all videos.
@@ -58,7 +58,8 @@ def encode(
     states = dropped(played * np.float32(SIZE**0.5) + came_of_it)
     ago = np.arange(length)[:, None] - np.arange(length)[None, :]
     causal = np.where(ago < 0, _FUTURE, np.float32(0))
-    # Beside the blocks and not in front of them, else the last play is lost in the sum of all earlier ones.
+    # Added beside the blocks and not before them, or the last play would be lost in the sum of all earlier
+    # ones.
     weights = params["taste_ago"][np.maximum(ago, 0)] + causal + params["taste_heed"][outcome][:, None, :]
     taste = _softmax(xp, weights) @ _normed(xp, played, np.float32(1))
     for block in range(BLOCKS):

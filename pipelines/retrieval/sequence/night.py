@@ -1,4 +1,4 @@
-"""One night's training: what it begins with, how long it may take, and what judges it."""
+"""One night's training: its start, its budget, and the day that judges it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from pipelines.retrieval.sequence.timelines import Timelines
 from pipelines.retrieval.sequence.training import Budget, ndcg_of, train
 from pipelines.retrieval.sources import PLAYS_MAX
 
-# From scratch, and from an earlier night.
+# The budgets of a training from scratch and of one from an earlier night.
 FULL = Budget(steps=2_000, epochs=200, warm_up=50, every=50, patience=3)
 WARM = Budget(steps=300, epochs=20, warm_up=10, every=25, patience=2)
-# How much the logarithm of a video's popularity, and the user's taste, may count where training begins.
+# Weights of a video's log popularity and of the user's taste that are tried at the start of training.
 _STARTS = ((1.0, 0.25), (1.0, 0.5), (1.0, 1.0), (0.5, 1.0), (0.5, 2.0), (0.25, 2.0))
-# The same where training goes on, taste and blocks by what had been learnt: popularity is of more use on one
-# day than on another.
+# The same if training continues, relative to the learnt taste and blocks: popularity is more useful on some
+# days than on others.
 _CONTINUED = ((1.0, 1.0), (1.0, 0.5), (1.0, 0.25))
-# A fresh start has to be better by more than a stop day's chance.
+# A fresh start must be better by more than a stop day's chance.
 _AS_GOOD = 0.9
 
 
@@ -36,7 +36,7 @@ class TrainedNight:
     """The trained transformer of a night.
 
     Attributes:
-        curve: as of `Trained`. popularity: NDCG@10 of the best list for all. stop_day: what both are of.
+        curve: as in `Trained`. popularity: NDCG@10 of the best list for all. stop_day: the day of both.
         popular: float32 [videos], the liked plays of that list.
         is_warm: whether training began from an earlier night.
     """
@@ -71,7 +71,8 @@ def trained_night(
         return ndcg_of(one, plays, items, stop, then)
 
     params, is_warm = _start(fresh, None if earlier is None else earlier.continued(fresh, items), judged)
-    # The last day before its cutoff judged it, and is new too; the one since judges tonight.
+    # The earlier night did not learn from its own stop day, so that is new, too; the latest day judges
+    # tonight.
     since_us = earlier.cutoff_us - DAY_US if earlier is not None and is_warm else None
     known = Popularity.of(plays, stop.borders, past.cutoff_us, half_life, videos)
     batches = Batches(plays, stop.borders, known, seed, since_us)
@@ -79,7 +80,7 @@ def trained_night(
     trained = train(
         params, plays, items, batches=batches, stop=stop, log_popular=then, budget=budget, seed=seed
     )
-    # What has become popular since is known at the cutoff.
+    # Popularity up to the cutoff is known.
     now = log_popular(plays.starts[1:], past.cutoff_us)
     return TrainedNight(trained.params, trained.curve, popularity, np.expm1(now), stop.name, is_warm)
 
@@ -89,7 +90,7 @@ def _start(
     learnt: Mapping[str, np.ndarray] | None,
     judged: Callable[[Mapping[str, np.ndarray]], float],
 ) -> tuple[Mapping[str, np.ndarray], bool]:
-    """What training begins with, and whether that is what an earlier night had learnt."""
+    """The parameters from which training starts, and whether they are an earlier night's."""
 
     def best_of(starts: list[Mapping[str, np.ndarray]]) -> tuple[Mapping[str, np.ndarray], float]:
         found = [judged(one) for one in starts]
@@ -105,20 +106,20 @@ def _start(
         for of_popularity, of_user in _CONTINUED
     ]
     warm, warm_quality = best_of([learnt, *others])
-    # A log may change so much that what a night had learnt is worse than to begin anew.
+    # A log may change so much that an earlier night's parameters are worse than a fresh start.
     return (warm, True) if warm_quality >= _AS_GOOD * quality else (begun, False)
 
 
 def _counting(
     params: Mapping[str, np.ndarray], popularity: float, factors: Mapping[str, float]
 ) -> Mapping[str, np.ndarray]:
-    """The parameters with another weight of popularity, and some of them times a factor."""
+    """The parameters with another weight of popularity, and with some of them multiplied by a factor."""
     changed = {name: np.float32(factor) * params[name] for name, factor in factors.items()}
     return {**params, **changed, "of_popularity": np.array(popularity, dtype=np.float32)}
 
 
 def _liked(past: Past, plays: Timelines, stop: StopDay, videos: int, seed: int) -> csr_matrix:
-    """A 1 for each user and video that the user liked before the stop day; of many plays, of some users."""
+    """1 for each user and video liked before the stop day; if there are many plays, of some users only."""
     user = np.repeat(np.arange(len(past.user_id)), np.diff(plays.starts))[plays.likes]
     kept = plays.likes < stop.borders[user]
     if len(past) > PLAYS_MAX:

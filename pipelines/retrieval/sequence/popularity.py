@@ -9,7 +9,7 @@ from pipelines.retrieval.sequence.timelines import Timelines
 
 # In a longer log, periods are longer than a day.
 _PERIODS_MAX = 64
-# One before all periods, and one at the beginning of each and at the end of the last.
+# One row before all periods, and one for each of their borders.
 ROWS_MAX = _PERIODS_MAX + 2
 
 

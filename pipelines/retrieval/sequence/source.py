@@ -1,8 +1,8 @@
 """The candidate source `sequence`: a transformer that predicts a user's next liked play from the last ones.
 
-What it learnt is stamped by its cutoff as every source's is. A night begins with what the newest earlier
-night had learnt, if that night knew the same plays before its own cutoff as tonight does. A transformer that
-lists no better than popularity on the last day before the cutoff is not used that night.
+Like every source's fit, it has the stamp of its cutoff. A night starts from the newest earlier night's
+parameters, if that night knew the same plays before its own cutoff as tonight does. A transformer whose lists
+are no better than popularity on the last day before the cutoff is not used that night.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class _FittedSequence:
     is_used: bool
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """How far each video is above the user's least fitting; liked plays for users without a play."""
+        """Each video's score above the user's lowest; for users without a play, the video's liked plays."""
         users = len(histories.plays)
         found = np.zeros((users, len(self.popular)), dtype=np.float32)
         if not self.is_used:

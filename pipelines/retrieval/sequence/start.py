@@ -1,8 +1,8 @@
-"""Where training begins: as a matrix factorisation of liked plays, which the transformer then improves on.
+"""The start of training: a matrix factorisation of liked plays, which the transformer then improves.
 
 The mean of the videos liked so far, the newest most, is compared with videos by the factors of users' liked
-plays (PureSVD, Cremonesi et al., RecSys 2010), and the blocks say little yet. So what a small log says of
-videos need not be learnt by steps of a gradient. Measured in docs/decisions/sequence.md.
+plays (PureSVD, Cremonesi et al., RecSys 2010), and the blocks say little yet. So what a small log tells about
+videos need not be learnt by gradient steps. Measured in docs/decisions/sequence.md.
 """
 
 import numpy as np
@@ -14,13 +14,13 @@ from pipelines.retrieval.sequence.model import BLOCKS, COUNTS, HEADS, LENGTH, SI
 from pipelines.retrieval.sequence.timelines import GAPS, HOURS, OUTCOMES
 
 _DAMPING, _FADING, _UNLIKED = 0.25, 0.95, -3.0
-# One head of each block begins by looking at the play before, from where it finds what follows two plays.
+# One head of each block starts by attending to the previous play, so that it can find what follows two plays.
 _NOT_BEFORE = -4.0
-# How much the blocks say where training begins, beside the mean of liked videos.
+# The weight of the blocks at the start of training, besides the mean of liked videos.
 _BLOCKS_SAY = 0.1
-# Small enough that the first probabilities are none too sure.
+# Small enough that the first probabilities are not too certain.
 _LENGTH = 0.4
-# A user's taste counts in full after many liked plays, half after so many; without one it is known from less.
+# After this many liked plays a user's taste has half of its full weight; the weight of what other plays tell.
 _SURE_LIKES, _UNLIKED_TELL = 2.0, 0.2
 _SHRINK_VIDEOS, _RIDGE = 5.0, 10.0
 
@@ -85,7 +85,7 @@ def _factors(liked: csr_matrix, seed: int) -> np.ndarray:
 
 
 def _explained(factors: np.ndarray, items: ItemFacts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Factors as what groups and text say of a video, and a rest of its own, which an unliked one lacks."""
+    """Factors split into parts of groups and text, and the video's own rest, which unliked ones lack."""
     is_known = (factors != 0).any(axis=1)
     rest = factors.copy()
     group = np.zeros((len(items.group_key), SIZE), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""When training stops: by NDCG@10 on the last day before the cutoff, which it does not learn from."""
+"""Early stopping by NDCG@10 on the last day before the cutoff, from which training does not learn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class StopDay:
         """The mean NDCG@10 of lists of all videos, where `new_only` is set without those played before.
 
         Args:
-            scores: of all videos, for the users of a range: [users, videos]; they are written over.
+            scores: of all videos, for a range of users: [users, videos]; they are overwritten.
         """
         found = []
         for start in range(0, len(self.users), _BLOCK_USERS):
@@ -102,9 +102,9 @@ class StopDay:
         return float(np.mean(found)) if found else 0.0
 
     def popularity(self, plays: Timelines, videos: int) -> tuple[float, float | None]:
-        """The same of the best of three lists for all, and its half-life in days; None: none fades.
+        """The NDCG of the best of three lists for all, and its half-life in days; None: likes do not decay.
 
-        Where each user's plays end at a time of their own, there is one list only.
+        If users' plays end at different times, there is only one list.
         """
         until_us = int(self.instant_us.min()) if len(self.instant_us) else 0
         is_one_day = bool((self.instant_us == until_us).all())

@@ -1,4 +1,4 @@
-"""Each user's plays in order of time, and what came of them as small codes."""
+"""Each user's plays in order of time, with their outcomes as small codes."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ def outcome_codes(amount: np.ndarray, liked: np.ndarray) -> np.ndarray:
 def gap_codes(gap_us: np.ndarray) -> np.ndarray:
     """The logarithm to base 2 of a time in seconds: int32, below GAPS; the last stands for unknown."""
     seconds = np.maximum(gap_us, 0) // SECOND_US
-    # For a float64 this is exact, so it is the same on every processor.
+    # This is exact for float64, so it is the same on every processor.
     exponent = np.frexp(seconds.astype(np.float64))[1]
     found: np.ndarray = np.minimum(exponent, GAPS - 2).astype(np.int32)
     return found
@@ -52,7 +52,7 @@ class Timelines:
         at_us: int64 [plays].
         liked: bool [plays].
         likes: int64, the positions of the liked plays, ascending.
-        likes_until: int64 [plays], how many liked plays there are up to each one, itself included.
+        likes_until: int64 [plays], the number of liked plays up to each one, itself included.
     """
 
     starts: np.ndarray

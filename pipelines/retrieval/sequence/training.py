@@ -26,7 +26,7 @@ from pipelines.retrieval.sequence.timelines import Timelines
 
 _RATE, _DROPOUT = 2e-3, 0.3
 _CLIP, _AVERAGED = 1.0, 0.98
-# Compiles in two thirds of the time; steps take as long.
+# Takes two thirds of the compile time, with steps as fast as before.
 _COMPILER = {"xla_backend_optimization_level": 1}
 # Videos and groups are padded to a few sizes, so that a later night need not compile again.
 _PADDED_MIN = 4_096
@@ -39,8 +39,8 @@ class Budget:
     """How long training lasts at most.
 
     Attributes:
-        steps: of Adam. epochs: the same in passes through all windows, which is less for a small log.
-        warm_up: steps until the rate of learning is reached.
+        steps: of Adam. epochs: passes through all windows, which may be fewer steps for a small log.
+        warm_up: steps until the learning rate is reached.
         every: steps between two looks at the stop day. patience: looks without a gain, after which it ends.
     """
 
@@ -76,7 +76,7 @@ def train(
         log_popular: float32 [videos], how popular each is on the stop day.
     """
     sizes = {"video": len(items.video_id), "bias": len(items.video_id), "group": len(items.group_key)}
-    # Of known groups there are more each night, of a catalogue's videos hardly.
+    # The number of known groups grows each night, that of a catalogue's videos hardly.
     padded = _padded(params, sizes, {"group": _padded_size(len(items.video_id)) // 2})
     facts = {name: _rows(getattr(items, name), len(padded["video"])) for name in ("groups", "text")}
     state, mean = _beginning(padded)
@@ -127,7 +127,7 @@ def _step(params: Any, mean: Any, state: Any, given: Any, batch: Any) -> Any:
     """A step of Adam, and the running mean of parameters, which is what the stop day judges.
 
     Args:
-        given: the rate of learning; the seed and the number of the step, from which dropout is drawn.
+        given: the learning rate; the seed and the number of the step, from which dropout is drawn.
     """
     rate, seed, number = given
     key = jax.random.fold_in(jax.random.key(seed), number)
@@ -144,7 +144,7 @@ def _loss(params: Params, key: Any, batch: Any) -> Any:
     def dropped(values: Any) -> Any:
         return values * jax.random.bernoulli(next(keys), 1 - _DROPOUT, values.shape) / (1 - _DROPOUT)
 
-    # Of these videos alone: on a CPU the gradient of a large table's rows costs more than all else.
+    # Only of these videos: on a CPU the gradient of a large table costs more than all else.
     vectors_of = partial(video_vectors, params, batch["groups"], batch["text"])
     video, compared, target = batch["plays"][0], batch["compared"], batch["target"]
     played = vectors_of(video.ravel()).reshape(*video.shape, SIZE)

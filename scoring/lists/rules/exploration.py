@@ -10,8 +10,8 @@ from hashlib import blake2b
 import numpy as np
 
 _UNIT = 2**40
-# The first rows are looked at most, so none of them is drawn. Each later one is drawn from so many of the
-# order's next ones, by a softmax of their scores in standard deviations divided by the temperature.
+# The first rows get the most attention, so none of them is drawn. Each later one is drawn from this many of
+# the order's next rows, by a softmax of their scores in standard deviations divided by the temperature.
 EXPLORE_AFTER, EXPLORE_AMONG, EXPLORE_TEMPERATURE = 10, 50, 1.0
 
 
