@@ -229,7 +229,7 @@ def test_captions_with_commas_quotes_and_breaks_come_through(home: Settings) -> 
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("notes.csv", "a,b\n1,2\n", "what is it"),
+        ("notes.csv", "a,b\n1,2\n", "unknown kind"),
         ("big_matrix_1.csv", "user_id,video_id\n1,2\n", "no column"),
         ("big_matrix_2.csv", "", "empty"),
         ("big_matrix_3.csv", PLAYS + "x,10,1,2,,1594000002,0.5\n", "rejected"),
