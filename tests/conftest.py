@@ -1,5 +1,9 @@
 """What every test shares: the demo, made once in a session by the real command."""
 
+# First of all, so that Feast comes without its checks of types, as in the command: with them, what tests do
+# through Feast takes twice the time.
+import feature_repo  # noqa: F401  # isort: skip
+
 import os
 import subprocess
 import sys
@@ -29,7 +33,7 @@ def _run_nightreel(
 ) -> subprocess.CompletedProcess[str]:
     """fresh: started, not forked from a process that has the libraries, as with variables that they read."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
-    fresh = fresh or not all(name.startswith(("NIGHTREEL_", "AWS_")) for name in environment)
+    fresh = fresh or not all(name.startswith(("NIGHTREEL_", "AWS_", "XDG_")) for name in environment)
     if home is not None:
         environment["NIGHTREEL_HOME"] = str(home)
     environment = {**inherited, **environment}

@@ -1,5 +1,9 @@
 """What the tests of several files share: the cluster, and a word on what they are compared with."""
 
+# Before Feast, which then comes without its checks of types: with them the tests take a third more.
+# test_readme.py joins with them.
+import asof_fixtures.unchecked  # noqa: F401  # isort: skip
+
 import gc
 from collections.abc import Iterator
 from typing import Any

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from asof_fixtures.installed import with_fixtures
+
 CONTRIB = Path(__file__).parents[1] / "contrib"
 # The part of Feast's own creators that ours build on: which class asks which for the store's configuration.
 FEASTS = """
@@ -18,6 +20,7 @@ class RemoteOfflineStoreDataSourceCreator(FileDataSourceCreator):
     def create_offline_store_config(self): return "remote"
 """
 ASKED = """
+import asof_fixtures.unchecked
 from asof_repo_configuration import AVAILABLE_OFFLINE_STORES
 for _, creator in AVAILABLE_OFFLINE_STORES:
     made = creator()
@@ -36,7 +39,12 @@ def test_every_creator_tests_this_store(tmp_path: Path) -> None:
     (sources / "file.py").write_text(FEASTS)
     code = f"import sys; sys.path[:0] = {[str(tmp_path), str(CONTRIB)]!r}\n{ASKED}"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=with_fixtures(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["feast_asof.AsOfOfflineStore"] * 4

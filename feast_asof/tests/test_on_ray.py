@@ -169,11 +169,6 @@ def test_the_driver_s_memory_stays_flat_while_the_rows_grow(cluster: Any, tmp_pa
     assert peaks_mb[8_000_000] - peaks_mb[200_000] < 60, peaks_mb
 
 
-def test_the_package_imports_no_ray_until_it_is_asked_to(tmp_path: Path) -> None:
-    code = "import sys, feast_asof.store; sys.exit('ray' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
 def test_without_ray_the_job_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     views = [
         View("stats", ["user"], ["score"], rows_of("user event_timestamp score", (1, "2026-01-01", 0.5)))

@@ -1,11 +1,11 @@
 """The code in the package's README works as printed."""
 
 import re
-import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 import yaml
 from feast import RepoConfig
 
@@ -18,16 +18,20 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_the_python_block_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In an empty folder, with the result that its comment says."""
+def test_the_python_block_runs_and_imports_no_ray(tmp_path: Path) -> None:
+    """In an empty folder, with the result that its comment says, and with Feast's checks of types."""
     (block,) = _blocks("python")
-    (tmp_path / "readme.py").write_text(block)
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path("readme.py")
-    assert capsys.readouterr().out.splitlines()[-1] == "[0.2, 0.1, 0.3, None]"
-    assert pq.read_table("training.parquet").column_names == ["user", "event_timestamp", "clicked", "score"]
+    (tmp_path / "readme.py").write_text(f"{block}\nimport sys\nassert 'ray' not in sys.modules\n")
+    command = [sys.executable, "-W", "ignore", "readme.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[0.2, 0.1, 0.3, None]"
+    assert pq.read_table(tmp_path / "training.parquet").column_names == [
+        "user",
+        "event_timestamp",
+        "clicked",
+        "score",
+    ]
 
 
 def test_the_configuration_is_valid(tmp_path: Path) -> None:

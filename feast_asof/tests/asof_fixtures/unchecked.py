@@ -1,6 +1,6 @@
-"""Imported before Feast in a process that a test starts: Feast comes without its checks of types.
+"""Imported before Feast: it comes without its checks of types.
 
-These take 4 of the 6 s of processor time of its import. The tests' own process keeps them.
+These take 4 of the 6 s of processor time of its import, and as much again of what is done with it.
 """
 
 from typing import Any
