@@ -2,13 +2,13 @@
 
 Makes a synthetic KuaiRec once, then runs each step in a process of its own and prints a table: seconds, CPU
 seconds, peak memory of the process tree, rows. --night-two cuts the last day off for the first night and runs
-what a night runs again with it, step by step; --night does the same with the nightly job as the scheduler
-runs it, in one process and without training; --nights measures ingest and features of these nights, each day
-a delivery (benchmarks/night_costs.py); --plain runs the usual pandas script on the same files and compares
-the ranking of small_matrix. Several scales are run one after the other, and a table of seconds and memory by
-rows follows, with the exponent by which CPU seconds grow with plays. Up to 1 a scale is of users and plays;
-beyond, videos grow too, to 40,000 at ten times, and small_matrix stays KuaiRec's. Memory is a sum of resident
-sizes, so a page that two processes share counts twice.
+what a night runs again with it, step by step: there the raw files have grown. --night runs the nightly job as
+the scheduler does, in one process and without training: there the last day is a delivery. --nights measures
+ingest and features of these nights, each day a delivery (benchmarks/night_costs.py); --plain runs the usual
+pandas script on the same files and compares the ranking of small_matrix. Several scales are run one after the
+other, and a table of seconds and memory by rows follows, with the exponent by which CPU seconds grow with
+plays. Up to 1 a scale is of users and plays; beyond, videos grow too, to 40,000 at ten times, and small_matrix
+stays KuaiRec's. Memory is a sum of resident sizes, so a page that two processes share counts twice.
 
     python benchmarks/full_kuairec.py                          # KuaiRec's own size
     python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
@@ -37,6 +37,7 @@ from benchmarks.measured_process import machine, run_measured
 from benchmarks.night_costs import measure_nights
 from nightreel.core.play_days import rows_of
 from nightreel.core.settings import Settings
+from pipelines.ingest.raw_files import INCOMING
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.training_frame import are_validation_users
 
@@ -139,6 +140,19 @@ def add_last_day(last_day: Path, raw: Path) -> None:
     for path in last_day.iterdir():
         with path.open("rb") as new, (raw / path.name).open("ab") as file:
             shutil.copyfileobj(new, file)
+
+
+def deliver_last_day(last_day: Path, raw: Path) -> None:
+    """Put what the last day brought where deliveries arrive."""
+    incoming = raw / INCOMING
+    incoming.mkdir(exist_ok=True)
+    for path in last_day.iterdir():
+        with (raw / path.name).open("rb") as whole, path.open("rb") as new:
+            waiting = incoming / f".{path.name}"
+            with waiting.open("wb") as file:
+                file.write(whole.readline())
+                shutil.copyfileobj(new, file)
+        waiting.rename(incoming / f"{path.stem}_last_day.csv")
 
 
 def plain_pandas(raw: Path, home: Path) -> Row:
@@ -301,7 +315,9 @@ def _two_nights(raw: Path, home: Path, nightly: Sequence[str]) -> list[Row]:
         if NIGHT in nightly:
             # The first job fills the online store; every later one brings it what is new.
             run_step("night 1", NIGHT, home)
-        add_last_day(home / "last_day", raw)
+            deliver_last_day(home / "last_day", raw)
+        else:
+            add_last_day(home / "last_day", raw)
         return rows + _run("night 2", home, nightly)
     finally:
         shutil.rmtree(raw)

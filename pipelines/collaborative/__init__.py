@@ -3,7 +3,8 @@
 A fit at a cutoff sees only plays strictly before it, and its factors carry the cutoff as their instant: the
 point-in-time join then gives each play factors that cannot have seen it. When a refit happens depends on the
 calendar and on earlier plays only, never on where the log ends: a play gets the same factors whether or not
-anything comes after it, and scoring gets factors as fresh, or as old, as training got.
+anything comes after it, and scoring gets factors as fresh, or as old, as training got. A few plays that
+arrive late wait for the next refit (late_plays.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,13 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
-from nightreel.core.play_days import digests_of_days, files_by_day, rows_of
+from nightreel.core.play_days import files_by_day, rows_of
 from nightreel.core.settings import DataSettings, FeatureSettings, Settings
 from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
+from pipelines.collaborative.late_plays import Arrivals
 from pipelines.collaborative.log import Log
 from pipelines.collaborative.past import Past, digests_of_pasts
 from pipelines.known import require_tables
@@ -59,11 +61,12 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     if attempt.known is not None:
         return FACTORS.skipped((interactions,), wrote, attempt.known)
     attempt.begin()
-    files = files_by_day(interactions)
-    cutoffs = refit_cutoffs(
-        {day: rows_of([path]) for day, path in files.items()}, settings.data, settings.features
-    )
-    digests = digests_of_pasts(digests_of_days(interactions), cutoffs, settings.data.zone)
+    arrivals, zone = Arrivals.of(interactions), settings.data.zone
+    plays_of_days = {day: sum(plays.values()) for day, plays in arrivals.plays.items()}
+    cutoffs = refit_cutoffs(plays_of_days, settings.data, settings.features)
+    seen_until = arrivals.seen_until(cutoffs, zone)
+    seen = [arrivals.digests_before(*one, zone) for one in zip(cutoffs, seen_until, strict=True)]
+    digests = digests_of_pasts(seen, cutoffs)
     past = Past(
         settings.paths.state / "factors_past.json", wrote, fingerprint(settings=FACTORS.settings_in(settings))
     )
@@ -72,7 +75,8 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     users, videos = ([_rows_of(source, cutoffs[:kept])] if kept else [] for source in wrote)
     with progress("ALS", total=len(cutoffs) - kept) as advance:
         # If nothing is fitted, the log is not read.
-        log = Log.read(list(files.values()), cutoffs) if kept < len(cutoffs) else None
+        days = list(arrivals.files.values())
+        log = Log.read(days, cutoffs, seen_until) if kept < len(cutoffs) else None
         new = biased_fits(log, settings, done) if log is not None else ()
         del log  # a fit lets go of it once it is grouped
         for fit in new:

@@ -4,7 +4,7 @@ A play takes 12 bytes here, and 16 once it is grouped by user and by video; the 
 memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.play_days import in_parts, read_days, rows_of
+from nightreel.core.play_days import in_parts, newest_of, read_days, rows_of
 from pipelines.id_codes import IdCodes
+from pipelines.local_days import INSTANT
 
 # Rows are renumbered so many at a time.
 _ROWS_AT_A_TIME = 1_000_000
 _READ = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
+_WINDOW = "window"
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,11 @@ class Keys:
 
 @dataclass(frozen=True)
 class Log:
-    """Plays in order of time, as rows of the factor matrices.
+    """Plays as rows of the factor matrices, in order of the first fit that sees each, and then of time.
 
     Attributes:
         cutoffs: UTC, ascending.
-        ends: the number of plays strictly before each cutoff.
+        ends: the number of plays that each fit sees: those strictly before its cutoff, but late ones.
         ratios: float32, each play's watch_ratio.
     """
 
@@ -66,39 +68,81 @@ class Log:
                 cutoff.
             cutoffs: UTC, ascending.
         """
-        return cls._of([lambda: plays], plays.height, cutoffs)
+        return cls._of([(plays, _windows(plays[columns.EVENT_TIMESTAMP], cutoffs))], plays.height, cutoffs)
 
     @classmethod
-    def read(cls, days: list[Path], cutoffs: Sequence[datetime]) -> "Log":
+    def read(cls, days: list[Path], cutoffs: Sequence[datetime], seen_until: Sequence[datetime]) -> "Log":
         """The log in files of days, at least one, in order.
+
+        Args:
+            seen_until: for each cutoff, ascending, by when the plays had arrived that its fit sees.
 
         Raises:
             InputError: if a file is not as ingest wrote it.
         """
-        parts = [_reader(part) for part in in_parts(days)]
-        return cls._of(parts, rows_of(days), cutoffs)
+        newest = newest_of(days, columns.CREATED_TIMESTAMP)
+        some_wait = newest is not None and newest > seen_until[0]
+        names = (*_READ, columns.CREATED_TIMESTAMP) if some_wait else _READ
+        parts = (read_days(part, names) for part in in_parts(days))
+        return cls._of(_in_order(parts, cutoffs, seen_until), rows_of(days), cutoffs)
 
     @classmethod
     def _of(
-        cls, parts: Sequence[Callable[[], pl.DataFrame]], plays: int, cutoffs: Sequence[datetime]
+        cls, parts: Iterable[tuple[pl.DataFrame, np.ndarray]], plays: int, cutoffs: Sequence[datetime]
     ) -> "Log":
-        ends = np.zeros(len(cutoffs), dtype=np.int64)
         coded = _Coded(columns.USER_ID, plays), _Coded(columns.VIDEO_ID, plays)
         ratios = np.empty(plays, dtype=np.float32)
+        counts = np.zeros(len(cutoffs) + 1, dtype=np.int64)
         start = 0
-        for part in parts:
-            frame = part()
-            instants = frame[columns.EVENT_TIMESTAMP]
-            before = np.array([instants.search_sorted(cutoff, side="left") for cutoff in cutoffs])
-            plays_of_windows = np.diff(before, prepend=0, append=frame.height)
-            window = pl.Series("window", np.repeat(np.arange(len(plays_of_windows)), plays_of_windows))
+        for frame, window in parts:
             for keys in coded:
-                keys.meet(frame[keys.name], window, start)
-            ends += before
+                keys.meet(frame[keys.name], pl.Series("window", window), start)
+            counts += np.bincount(window, minlength=len(counts))
             ratios[start : start + frame.height] = frame[columns.WATCH_RATIO].to_numpy()
             start += frame.height
         users, videos = (keys.known_at(len(cutoffs)) for keys in coded)
-        return cls(tuple(cutoffs), tuple(ends.tolist()), users, videos, ratios)
+        return cls(tuple(cutoffs), tuple(np.cumsum(counts)[:-1].tolist()), users, videos, ratios)
+
+
+def _in_order(
+    parts: Iterable[pl.DataFrame], cutoffs: Sequence[datetime], seen_until: Sequence[datetime]
+) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
+    """Plays in order of the first fit that sees each, whose number is given beside them, and then of time.
+
+    Args:
+        parts: in order of time; with created_timestamp if a play may wait for a later fit.
+    """
+    waiting: pl.DataFrame | None = None
+    for part in parts:
+        window = _windows(part[columns.EVENT_TIMESTAMP], cutoffs)
+        if columns.CREATED_TIMESTAMP not in part.columns:
+            yield part, window
+            continue
+        last = int(window[-1])
+        limits = pl.Series(seen_until, dtype=INSTANT).to_physical().to_numpy()
+        arrived = part[columns.CREATED_TIMESTAMP].to_physical().to_numpy()
+        seen = np.maximum(window, np.searchsorted(limits, arrived, side="left"))
+        if waiting is None and np.array_equal(seen, window):
+            yield part, window
+            continue
+        known = part.with_columns(pl.Series(_WINDOW, seen))
+        known = known if waiting is None else pl.concat([waiting, known])
+        waiting = known.filter(pl.col(_WINDOW) > last)
+        yield _by_window(known.filter(pl.col(_WINDOW) <= last))
+    if waiting is not None and waiting.height:
+        yield _by_window(waiting)
+
+
+def _by_window(plays: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    ordered = plays.sort(_WINDOW, maintain_order=True)
+    return ordered, ordered[_WINDOW].to_numpy()
+
+
+def _windows(instants: pl.Series, cutoffs: Sequence[datetime]) -> np.ndarray:
+    """The number of the first cutoff after each instant, ascending: int64."""
+    before = np.array([instants.search_sorted(cutoff, side="left") for cutoff in cutoffs])
+    plays_of_windows = np.diff(before, prepend=0, append=len(instants))
+    return np.repeat(np.arange(len(plays_of_windows)), plays_of_windows)
 
 
 class _Coded:
@@ -128,7 +172,3 @@ class _Coded:
             self._rows[part] = row_of_code[self._rows[part]]
         known = np.searchsorted(first["window"].to_numpy(), np.arange(cutoffs), side="right")
         return Keys(ids, self._rows, known.tolist())
-
-
-def _reader(days: list[Path]) -> Callable[[], pl.DataFrame]:
-    return lambda: read_days(days, _READ)

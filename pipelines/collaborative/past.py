@@ -1,7 +1,8 @@
 """Fits of earlier nights that are still valid: a fit is used again if the plays that it saw are the same.
 
-The days before each cutoff have a digest; the fits before the first cutoff whose digest differs are read back
-from the sources, and fitting continues from the last of them. The result is that of fitting everything again.
+What each fit sees of the days before its cutoff has a digest; the fits before the first one whose digest
+differs are read back from the sources, and fitting continues from the last of them. The result is that of
+fitting everything again.
 """
 
 import hashlib
@@ -10,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,6 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint_of_files
 from nightreel.core.checksums import is_usable
 from pipelines.collaborative.fits import Fit
-from pipelines.local_days import start_of_day
 
 
 @dataclass(frozen=True)
@@ -74,19 +73,19 @@ class Past:
         return stamps
 
 
-def digests_of_pasts(digests: Mapping[date, str], cutoffs: Sequence[datetime], zone: ZoneInfo) -> list[str]:
-    """For each cutoff a digest of it, of the cutoffs before, and of all days before it.
+def digests_of_pasts(digests: Sequence[Mapping[date, str]], cutoffs: Sequence[datetime]) -> list[str]:
+    """For each cutoff a digest of it, of the cutoffs before, and of what the fits up to it see.
 
     Args:
-        digests: of the plays of each local day.
-        cutoffs: local midnights, or an instant after all plays.
+        digests: for each cutoff, of what its fit sees of each day.
+        cutoffs: ascending.
     """
     digest = hashlib.sha256()
     found = []
-    left = sorted(digests)
-    for cutoff in cutoffs:
-        before = [day for day in left if start_of_day(day, zone) < cutoff]
-        left = left[len(before) :]
-        digest.update("".join([cutoff.isoformat(), *(digests[day] for day in before)]).encode())
+    before: Mapping[date, str] = {}
+    for cutoff, days in zip(cutoffs, digests, strict=True):
+        new = (days[day] for day in sorted(days) if before.get(day) != days[day])
+        digest.update("".join([cutoff.isoformat(), *new]).encode())
         found.append(digest.hexdigest())
+        before = days
     return found

@@ -10,10 +10,10 @@ import pytest
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
-from pipelines.collaborative import Fit, Log, biased_als, build_factors, refit_cutoffs
+from pipelines.collaborative import Fit, Log, biased_als, build_factors, late_plays, refit_cutoffs
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import REFIT_ITERATIONS
-from pipelines.local_days import INSTANT, NEVER
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT, NEVER
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
 from tests.fixtures.tables import plays_of_days
 
@@ -259,3 +259,110 @@ def test_a_play_that_comes_late_makes_the_fits_after_it_new(tmp_path: Path) -> N
     build_factors(anew)
     for one, other in zip(_factors(made), _factors(anew), strict=True):
         assert one.equals(other)
+
+
+def _arrives(plays: pl.DataFrame, night: int) -> pl.DataFrame:
+    """These plays, delivered on a night; on night 0 by the raw file."""
+    arrived = ALWAYS_KNOWN if night == 0 else midnight(FIRST_DAY + timedelta(days=100 + night))
+    return plays.with_columns(pl.lit(arrived, dtype=INSTANT).alias(columns.CREATED_TIMESTAMP))
+
+
+def _arrivals(night_of: np.ndarray) -> pl.DataFrame:
+    """The log, each of whose plays arrives on some night."""
+    nights = (LOG.interactions.filter(pl.Series(night_of == night)) for night in np.unique(night_of).tolist())
+    return pl.concat([_arrives(plays, night) for night, plays in enumerate(nights)])
+
+
+def _late(count: int) -> np.ndarray:
+    """Some plays of the third day arrive on the next night, those of the last days too; the rest at once."""
+    night_of = np.where(LOG.interactions[columns.EVENT_TIMESTAMP] < _midnight(6), 0, 1)
+    third = LOG.interactions[columns.EVENT_TIMESTAMP].search_sorted(_midnight(3), side="left") - count
+    night_of[third : third + count] = 1
+    return night_of
+
+
+def test_few_late_plays_wait_for_the_next_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits that were made stay, the next one sees the plays, and a home that starts anew has the same."""
+    monkeypatch.setattr(late_plays, "WAITING_SHARE", 0.01)
+    made, anew, without = (_settings(tmp_path / name) for name in ("made", "anew", "without"))
+    arrivals = _arrivals(_late(2))
+    known = pl.col(columns.CREATED_TIMESTAMP) == ALWAYS_KNOWN
+    LOG.with_interactions(arrivals.filter(known)).write(made)
+    first = build_factors(made)
+    before = _factors(made)
+    for settings in (made, anew):
+        LOG.with_interactions(arrivals).write(settings)
+    second = build_factors(made)
+    assert second.summary["als_refits_kept"] == first.summary["als_refits"] > 1
+    assert second.summary["als_refits"] >= 1
+    build_factors(anew)
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    for one, other, old in zip(_factors(made), _factors(anew), before, strict=True):
+        assert one.equals(other)
+        assert one.filter(stamp <= old[columns.EVENT_TIMESTAMP].max()).equals(old)
+    late = arrivals.filter(~known & (stamp < _midnight(3)))
+    assert late.height == 2
+    never = arrivals.join(late, on=[columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP], how="anti")
+    LOG.with_interactions(never).write(without)
+    build_factors(without)
+    assert not any(one.equals(other) for one, other in zip(_factors(made), _factors(without), strict=True))
+
+
+def test_late_plays_that_are_more_than_a_few_make_the_fits_after_them_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_plays, "WAITING_SHARE", 0.01)
+    made, at_once = (_settings(tmp_path / name) for name in ("made", "at_once"))
+    arrivals = _arrivals(_late(20))
+    LOG.with_interactions(arrivals.filter(pl.col(columns.CREATED_TIMESTAMP) == ALWAYS_KNOWN)).write(made)
+    first = build_factors(made)
+    LOG.with_interactions(arrivals).write(made)
+    assert build_factors(made).summary["als_refits_kept"] < first.summary["als_refits"]
+    LOG.write(at_once)
+    build_factors(at_once)
+    for one, other in zip(_factors(made), _factors(at_once), strict=True):
+        assert one.equals(other)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fits_of_any_nights_are_those_of_a_home_that_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Most plays arrive with their day, some later: the fits follow from what arrived when."""
+    monkeypatch.setattr(late_plays, "WAITING_SHARE", 0.02)
+    random = np.random.default_rng(seed)
+    stamps = LOG.interactions[columns.EVENT_TIMESTAMP]
+    day = sum((stamps >= _midnight(n)).cast(pl.Int64).to_numpy() for n in range(1, 9))
+    is_late = random.random(len(stamps)) < 0.02
+    night_of = np.minimum(
+        np.maximum(day - 3, 0) + np.where(is_late, random.integers(1, 4, len(stamps)), 0), 5
+    )
+    arrivals = _arrivals(night_of)
+    made, anew = (_settings(tmp_path / name) for name in ("made", "anew"))
+    kept = []
+    for arrived in arrivals[columns.CREATED_TIMESTAMP].unique().sort():
+        LOG.with_interactions(arrivals.filter(pl.col(columns.CREATED_TIMESTAMP) <= arrived)).write(made)
+        kept.append(build_factors(made).summary["als_refits_kept"])
+    assert max(kept) > 1
+    LOG.with_interactions(arrivals).write(anew)
+    build_factors(anew)
+    for one, other in zip(_factors(made), _factors(anew), strict=True):
+        assert one.equals(other)
+
+
+def test_a_fit_that_waits_for_no_play_depends_on_no_later_arrival(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A play before the cutoff that arrives later, and waits, moves no bit of the fit."""
+    monkeypatch.setattr(late_plays, "WAITING_SHARE", 0.01)
+    found = []
+    for name, ratio in (("one", 0.1), ("other", 4.0)):
+        settings = _settings(tmp_path / name)
+        changed = pl.when(pl.col(columns.CREATED_TIMESTAMP) > ALWAYS_KNOWN).then(pl.lit(ratio, pl.Float32))
+        ratios = changed.otherwise(pl.col(columns.WATCH_RATIO)).alias(columns.WATCH_RATIO)
+        LOG.with_interactions(_arrivals(_late(2)).with_columns(ratios)).write(settings)
+        build_factors(settings)
+        found.append(_factors(settings))
+    for one, other in zip(*found, strict=True):
+        until = pl.col(columns.EVENT_TIMESTAMP) <= _midnight(6)
+        assert one.filter(until).equals(other.filter(until)) and not one.equals(other)
