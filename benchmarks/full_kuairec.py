@@ -7,7 +7,7 @@ the scheduler does, in one process and without training: there the last day is a
 ingest and features of these nights, each day a delivery (benchmarks/night_costs.py); --plain runs the usual
 pandas script on the same files and compares the ranking of small_matrix. Several scales are run one after the
 other, and a table of seconds and memory by rows follows, with the exponent by which CPU seconds grow with
-plays. Up to 1 a scale is of users and plays; beyond, videos grow too, to 40,000 at ten times, and small_matrix
+plays. Up to 1 a scale is of users and plays; beyond, videos grow too, to 40,000 at ten times; small_matrix
 stays KuaiRec's. Memory is a sum of resident sizes, so a page that two processes share counts twice.
 
     python benchmarks/full_kuairec.py                          # KuaiRec's own size

@@ -94,5 +94,5 @@ def _digest_until(path: Path, seen_until: datetime) -> str:
     """The digest of a day's file as it was before its late plays; otherwise the fit is made again."""
     plays = pl.read_parquet(path).filter(pl.col(_CREATED) <= pl.lit(seen_until, dtype=INSTANT))
     file = BytesIO()
-    plays.write_parquet(file, statistics=True)
+    plays.rechunk().write_parquet(file, statistics=True)
     return hashlib.sha256(file.getbuffer()).hexdigest()

@@ -140,7 +140,8 @@ class DaysWritten:
             before: the day's number of plays so far.
         """
         path = day_file(self._folder, day)
-        plays.write_parquet(self._output.new(path), statistics=True)
+        # The same plays give the same bytes, however they came together.
+        plays.rechunk().write_parquet(self._output.new(path), statistics=True)
         self._written[day] = path
         self.rows += plays.height - before
         for key in _KEYS:

@@ -16,11 +16,12 @@ from nightreel.core import columns
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
 from nightreel.operations.incoming import merge_deliveries
+from pipelines.collaborative.late_plays import Arrivals
 from pipelines.features import build_features
 from pipelines.features.earlier_pairs import DAYS_BEHIND
 from pipelines.ingest import days_written, ingest
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, RawLog
-from tests.fixtures.small_log import make_log, settings_for
+from tests.fixtures.small_log import FIRST_DAY, make_log, settings_for
 from tests.fixtures.tables import read_table
 
 # By its name it is the function of that name.
@@ -69,6 +70,21 @@ def test_a_delivery_writes_only_the_days_that_it_has_plays_of(
     assert {day: rows for day, (_, rows) in after.items()} == {"2020-07-05": 4, "2020-07-06": 1}
     assert after["2020-07-06"] == before["2020-07-06"]
     assert after["2020-07-05"] != before["2020-07-05"]
+
+
+def test_a_day_without_its_late_plays_has_the_digest_that_it_had(tmp_path: Path) -> None:
+    """So fits that do not see them are recognised as the same; of two deliveries, each by itself."""
+    home = _home(tmp_path)
+    ingest(home)
+    cutoff = datetime(2020, 7, 7, tzinfo=UTC)
+    found = [Arrivals.of(home.paths.interactions)]
+    for duration in (4380, 4379):
+        _deliver(home, [BIG_ROWS[0].replace("14,148,4381", f"14,148,{duration}")])
+        found.append(Arrivals.of(home.paths.interactions))
+    assert len({one.digests[FIRST_DAY] for one in found}) == 3
+    arrived = sorted(found[-1].plays[FIRST_DAY])
+    for one, instant in zip(found, arrived, strict=True):
+        assert found[-1].digests_before(cutoff, instant, home.data.zone) == one.digests
 
 
 def test_a_first_load_that_does_not_fit_into_memory_is_the_same(
