@@ -70,12 +70,18 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
 def _run_parts(settings: Settings, request: Request) -> list[StepResult[Any]]:
     """Run every part: the factors, which read plays alone, beside those that count.
 
-    Texts come after both: they, like the factors, set how many threads BLAS has in this process.
+    Where no fit is due, the likes by category are counted beside the expressions. Texts come after all of
+    them: they, like the factors, set how many threads BLAS has in this process.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="factors") as beside:
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as beside:
         factors = beside.submit(FACTORS.run, settings, request)
-        counted = [part.run(settings, request) for part in _COUNTED]
+        aggregates = AGGREGATES.run(settings, request)
+        waiting = beside.submit(USER_CATEGORIES.run, settings, request)
+        expressed = EXPRESSED.run(settings, request)
+        is_mine = waiting.cancel()  # the factors are still being fitted
+        categories = USER_CATEGORIES.run(settings, request) if is_mine else waiting.result()
         fitted = factors.result()
+    counted = [aggregates, expressed, categories]
     return [*counted, *(part.run(settings, request) for part in _OF_TEXTS), fitted]
 
 

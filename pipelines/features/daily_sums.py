@@ -8,10 +8,11 @@ whose file has changed since; later days are summed again, because which play of
 on the days before.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -116,7 +117,8 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
     files = [*_files(folder), *SeenPairs.files(folder)]
     known = {} if force else recorded_days(folder, decisive, files)
     kept = unchanged_days(known, digests)
-    days = list(files_by_day(interactions).values())
+    by_day = files_by_day(interactions)
+    days = list(by_day.values())
     before, new = days[: len(kept)], days[len(kept) :]
     pieces = number_of_pieces(rows_of(new), settings.cluster)
     sums = [_kept(folder, kept, settings.data)] if kept else []
@@ -130,11 +132,17 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
         _mark(seen, before[earlier.days :])
     if pieces == 1:
         done = len(before)
-        for paths in in_parts(new):
-            if earlier.days < done <= len(days) - DAYS_BEHIND:
-                earlier = EarlierPairs(done, deepcopy(seen))
-            sums.append(_sums_of(paths, seen, settings.data))
-            done += len(paths)
+        for is_same, some in groupby(list(by_day)[done:], key=lambda day: known.get(day) == digests[day]):
+            for paths in in_parts([by_day[day] for day in some]):
+                if earlier.days < done <= len(days) - DAYS_BEHIND:
+                    earlier = EarlierPairs(done, deepcopy(seen))
+                part = dict(list(by_day.items())[done : done + len(paths)])
+                sums.append(
+                    _counted_again(_kept(folder, part, settings.data), part, seen, settings.data)
+                    if is_same
+                    else _sums_of(paths, seen, settings.data)
+                )
+                done += len(paths)
     else:
         _mark(seen, new)
         parts = cut(new, pieces)
@@ -188,6 +196,27 @@ def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> Dail
     return DailySums.of(_stamped(plays, seen, settings))
 
 
+def _counted_again(
+    kept: DailySums, days: Mapping[date, Path], seen: SeenPairs, settings: DataSettings
+) -> DailySums:
+    """The kept sums of these days with other first plays; `seen` as for `_sums_of`."""
+    first: dict[str, list[pl.DataFrame]] = {key: [] for key in _PAIR}
+    for day, path in days.items():
+        pairs = read_days([path], _PAIR)
+        is_first = seen.add(pairs[columns.USER_ID], pairs[columns.VIDEO_ID]).cast(pl.Int64).alias(NEW_PAIR)
+        stamp = pl.lit(end_of_day(day, settings.zone), dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
+        for key, found in first.items():
+            counts = pl.DataFrame([pairs[key], is_first]).group_by(key).agg(pl.col(NEW_PAIR).sum())
+            found.append(counts.with_columns(stamp))
+    users, videos = (
+        frame.drop(NEW_PAIR)
+        .join(pl.concat(first[key]), on=[key, columns.EVENT_TIMESTAMP], how="left")
+        .select(frame.columns)
+        for frame, key in ((kept.users, columns.USER_ID), (kept.videos, columns.VIDEO_ID))
+    )
+    return DailySums(users, videos, kept.durations)
+
+
 def _sums_after(before: list[Path], paths: list[Path], settings: DataSettings) -> DailySums:
     return _sums_of(paths, _seen(before), settings)
 
@@ -207,10 +236,10 @@ def _mark(seen: SeenPairs, paths: list[Path]) -> None:
 
 
 def _kept(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:
-    """The kept sums of these days, which are the folder's first ones."""
-    end = pl.lit(end_of_day(max(days), settings.zone), dtype=INSTANT)
+    """The sums of some of the days that the folder has."""
+    ends = pl.Series([end_of_day(day, settings.zone) for day in days], dtype=INSTANT).implode()
     users, videos, durations = (
-        pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP) <= end) for path in _files(folder)
+        pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends)) for path in _files(folder)
     )
     return DailySums(users, videos, durations)
 

@@ -139,6 +139,28 @@ def test_features_of_any_nights_are_those_of_all_plays_at_once(
     _assert_same_sources(tmp_path_factory.mktemp("nights"), at_once, night_of)
 
 
+def _first_of_several_days() -> list[int]:
+    """The plays that are the only one of their pair and day, and the first of several."""
+    pair, day = (
+        [columns.USER_ID, columns.VIDEO_ID],
+        pl.col(columns.EVENT_TIMESTAMP).dt.offset_by("8h").dt.date(),
+    )
+    plays = LOG.interactions.with_columns(day.alias("day")).with_row_index("play")
+    of_day = plays.group_by(*pair, "day").agg(pl.len().alias("plays"), pl.col("play").first())
+    first = of_day.sort("day").group_by(pair).agg(pl.col("plays", "play").first(), pl.len().alias("days"))
+    return first.filter((pl.col("plays") == 1) & (pl.col("days") > 1))["play"].sort().to_list()
+
+
+@hypothesis_settings(max_examples=6, deadline=None)
+@given(late=st.sets(st.sampled_from(_first_of_several_days()), min_size=1, max_size=3))
+def test_features_after_few_late_plays_are_those_of_all_plays_at_once(
+    tmp_path_factory: pytest.TempPathFactory, at_once: Settings, late: set[int]
+) -> None:
+    """Days that are the same have other first plays then."""
+    night_of = [int(play in late) for play in range(LOG.interactions.height)]
+    _assert_same_sources(tmp_path_factory.mktemp("nights"), at_once, night_of)
+
+
 @pytest.mark.slow
 @hypothesis_settings(max_examples=60, deadline=None)
 @_any_nights
