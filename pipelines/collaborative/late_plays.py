@@ -9,23 +9,17 @@ The instant follows from plays before the cutoff and from when they arrived, in 
 that starts anew, or that replays an earlier night, has the same fits.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import polars as pl
-import pyarrow.parquet as pq
-
-from nightreel.core import columns
 from nightreel.core.play_days import digests_of_days, files_by_day
-from pipelines.local_days import ALWAYS_KNOWN, INSTANT, start_of_day
+from pipelines.arrivals import arrivals_in, digest_until
+from pipelines.local_days import ALWAYS_KNOWN, start_of_day
 
 WAITING_SHARE = 0.001
-_CREATED = columns.CREATED_TIMESTAMP
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class Arrivals:
     def of(cls, interactions: Path) -> "Arrivals":
         """Read from the files' footers; a day's column of arrivals only if it has several."""
         files = files_by_day(interactions)
-        plays = {day: _arrivals_in(path) for day, path in files.items()}
+        plays = {day: arrivals_in(path) for day, path in files.items()}
         return cls(files, digests_of_days(interactions), plays)
 
     def seen_until(self, cutoffs: Sequence[datetime], zone: ZoneInfo) -> list[datetime]:
@@ -62,7 +56,7 @@ class Arrivals:
             arrived = self.plays[day]
             if start_of_day(day, zone) >= cutoff or min(arrived) > seen_until:
                 continue
-            found[day] = self.digests[day] if max(arrived) <= seen_until else _digest_until(path, seen_until)
+            found[day] = self.digests[day] if max(arrived) <= seen_until else digest_until(path, seen_until)
         return found
 
 
@@ -73,26 +67,3 @@ def _seen_until(arrived: Mapping[datetime, int]) -> datetime:
         if waiting > WAITING_SHARE * seen:
             until, seen, waiting = instant, seen + waiting, 0
     return until
-
-
-def _arrivals_in(path: Path) -> dict[datetime, int]:
-    metadata = pq.read_metadata(path)
-    names = metadata.schema.names
-    if _CREATED not in names:
-        return {ALWAYS_KNOWN: metadata.num_rows}
-    at = names.index(_CREATED)
-    of_groups = [metadata.row_group(group).column(at).statistics for group in range(metadata.num_row_groups)]
-    if all(one is not None and one.has_min_max for one in of_groups):
-        bounds = {one.min for one in of_groups} | {one.max for one in of_groups}
-        if len(bounds) == 1:
-            return {bounds.pop(): metadata.num_rows}
-    counts = pl.read_parquet(path, columns=[_CREATED])[_CREATED].value_counts()
-    return dict(counts.iter_rows())
-
-
-def _digest_until(path: Path, seen_until: datetime) -> str:
-    """The digest of a day's file as it was before its late plays; otherwise the fit is made again."""
-    plays = pl.read_parquet(path).filter(pl.col(_CREATED) <= pl.lit(seen_until, dtype=INSTANT))
-    file = BytesIO()
-    plays.rechunk().write_parquet(file, statistics=True)
-    return hashlib.sha256(file.getbuffer()).hexdigest()

@@ -11,9 +11,10 @@ on the days before.
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -31,6 +32,7 @@ from nightreel.core.play_days import (
 )
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FeatureNeeds, LogNeeds
+from pipelines.arrivals import arrivals_in, digest_until
 from pipelines.features.earlier_pairs import DAYS_BEHIND, EarlierPairs
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import recorded_days, write_record
@@ -166,28 +168,48 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
 
 @dataclass(frozen=True)
 class KeptDays:
-    """Kept sums of the first days of the table, if none of these days has changed since."""
+    """Kept sums and pairs of days of the table, if none of these days has lost a play since.
+
+    Attributes:
+        days: those that are the same.
+        until: of each other day, by when all its plays had arrived that are among the pairs.
+    """
 
     days: tuple[date, ...]
+    until: Mapping[date, datetime]
     folder: Path
+    zone: ZoneInfo
 
     @classmethod
     def of(cls, settings: LogNeeds) -> "KeptDays | None":
-        """None if nothing is kept, or if one of the days has changed since."""
+        """None if nothing is kept, or if one of the days has lost or changed a play by now."""
         folder = settings.paths.state / _FOLDER
         files = [*_files(folder), *SeenPairs.files(folder)]
         known = recorded_days(folder, fingerprint(settings=settings.chosen(SETTINGS)), files)
-        kept = unchanged_days(known, digests_of_days(settings.paths.interactions))
-        return cls(tuple(kept), folder) if known and len(kept) == len(known) else None
+        digests = digests_of_days(settings.paths.interactions)
+        by_day = files_by_day(settings.paths.interactions)
+        if not known or not known.keys() <= digests.keys():
+            return None
+        same = tuple(day for day, digest in known.items() if digests[day] == digest)
+        until = {day: _as_of_digest(by_day[day], known[day]) for day in known.keys() - set(same)}
+        found = {day: instant for day, instant in until.items() if instant is not None}
+        return cls(same, found, folder, settings.data.zone) if len(found) == len(until) else None
 
     def pairs(self) -> SeenPairs:
         """Which users have played which videos on these days."""
         return SeenPairs.read(self.folder)
 
     def plays_of_users(self) -> pl.DataFrame:
-        """user_id and the number of its `plays` on these days."""
-        users = pl.scan_parquet(_files(self.folder)[0])
+        """user_id and the number of its `plays` on the days that are the same."""
+        ends = pl.Series([end_of_day(day, self.zone) for day in self.days], dtype=INSTANT).implode()
+        users = pl.scan_parquet(_files(self.folder)[0]).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))
         return users.group_by(columns.USER_ID).agg(pl.col(PLAYS).sum()).collect()
+
+
+def _as_of_digest(path: Path, digest: str) -> datetime | None:
+    """By when all plays had arrived that a day's file had when its digest was this; None if never."""
+    earlier = sorted(arrivals_in(path))[:-1]
+    return next((instant for instant in reversed(earlier) if digest_until(path, instant) == digest), None)
 
 
 def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> DailySums:

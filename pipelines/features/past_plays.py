@@ -16,7 +16,8 @@ class PastPlays:
 
     Attributes:
         kept: of days whose plays all count; None if nothing is kept of them.
-        rest: the files of the other days, in order, of which some plays may count.
+        rest: the files of the other days, in order, of which some plays may count; also of days whose pairs
+            are kept, but which have got late plays since.
     """
 
     kept: KeptDays | None
@@ -31,15 +32,21 @@ class PastPlays:
         """
         files = files_by_day(settings.paths.interactions)
         kept = KeptDays.of(settings)
-        if kept is None or not all(_counts(files[day], as_of, known_at) for day in kept.days):
+        if kept is None or not all(
+            _counts(files[day], as_of, known_at, kept.until.get(day)) for day in (*kept.days, *kept.until)
+        ):
             return cls(None, tuple(files.values()))
         days = frozenset(kept.days)
         return cls(kept, tuple(path for day, path in files.items() if day not in days))
 
 
-def _counts(path: Path, as_of: datetime, known_at: datetime | None) -> bool:
-    """Whether all plays of a day happened before, and had arrived."""
-    arrived = newest_in(path, columns.CREATED_TIMESTAMP)
+def _counts(path: Path, as_of: datetime, known_at: datetime | None, until: datetime | None) -> bool:
+    """Whether all plays of a day happened before, and had arrived.
+
+    Args:
+        until: only the plays that had arrived by then are asked about; None for all.
+    """
+    arrived = newest_in(path, columns.CREATED_TIMESTAMP) if until is None else until
     if known_at is not None and arrived is not None and arrived > known_at:
         return False
     happened = newest_in(path, columns.EVENT_TIMESTAMP)

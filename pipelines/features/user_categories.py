@@ -35,8 +35,8 @@ _FOLDER, _SOURCE = "user_categories", "source.json"
 _ROW = "row"
 # Cells of users' days and categories at a time.
 _CELLS = 4_000_000
-# Users per part whose rows of earlier days are joined with new ones.
-_USERS_AT_A_TIME = 1_024
+# Rows of earlier days and new ones that are put in order at a time.
+_ROWS_AT_A_TIME = 65_536
 
 
 def build_user_categories(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
@@ -96,9 +96,11 @@ def _frames(
     new = counts.filter(pl.col(VISIBLE) >= same_before)
     # All earlier counts of these users, as one day's counts.
     before = (
-        counts.filter(pl.col(VISIBLE) < same_before)
+        counts.lazy()
+        .filter(pl.col(VISIBLE) < same_before)
         .group_by(columns.USER_ID, CATEGORY)
         .agg(pl.col(PLAYS, LIKED).sum())
+        .collect()
         .join(new.select(columns.USER_ID).unique(), on=columns.USER_ID, how="semi")
         .with_columns(pl.lit(same_before - timedelta(days=1), dtype=pl.Date).alias(VISIBLE))
     )
@@ -108,12 +110,11 @@ def _frames(
     changed = _parts_of_users(pl.concat([before.select(names), new.select(names)]).sort(columns.USER_ID))
     lists = (own.conformed(_lists(part, usual, settings.data.zone)) for part in changed)
     added = pl.concat([part.filter(pl.col(columns.EVENT_TIMESTAMP) >= start) for part in lists])
-    users = pl.concat([kept[columns.USER_ID], added[columns.USER_ID]]).unique().sort()
-    for first in range(0, max(len(users), 1), _USERS_AT_A_TIME):
-        some = users[first : first + _USERS_AT_A_TIME]
-        of_some = pl.col(columns.USER_ID).is_between(some.min(), some.max())
-        parts = [frame.filter(of_some) for frame in (kept, added)]
-        yield pl.concat(parts).sort(columns.USER_ID, columns.EVENT_TIMESTAMP)
+    rows = pl.concat([kept, added], rechunk=True)
+    del kept, added
+    order = rows.select(pl.arg_sort_by(columns.USER_ID, columns.EVENT_TIMESTAMP)).to_series()
+    for first in range(0, max(len(order), 1), _ROWS_AT_A_TIME):
+        yield rows[order[first : first + _ROWS_AT_A_TIME]]
 
 
 def _parts_of_users(counts: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -151,7 +152,7 @@ def _lists(counts: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.Data
     played = plays > 0
     offsets = pa.array(np.append(0, np.cumsum(played.sum(axis=1))), pa.int64())
     found = {
-        columns.USER_CATEGORY_IDS: categories[np.nonzero(played)[1]],
+        columns.USER_CATEGORY_IDS: categories[np.flatnonzero(played) % len(categories)],
         columns.USER_CATEGORY_LIFTS: lifts[played].astype(np.float32),
     }
     return stamped.with_columns(
