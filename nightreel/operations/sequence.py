@@ -24,7 +24,7 @@ __all__ = ["JUDGEMENT", "RUN", "SEQUENCE", "Turn", "turns_of"]
 
 SEQUENCE = (
     *FIRST_TURNS,
-    Turn(OUTCOMES, (NIGHT,), optional=True),
+    Turn(OUTCOMES, (NIGHT,), optional=True, beside_next=True),
     Turn(FEATURES, (RUN, NIGHT)),
     Turn(FEAST_APPLY, (RUN, NIGHT)),
     Turn(TRAIN, (RUN, RETRAIN)),

@@ -11,10 +11,9 @@ on the days before.
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from itertools import groupby
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -31,15 +30,14 @@ from nightreel.core.play_days import (
     unchanged_days,
 )
 from nightreel.core.settings import DataSettings
-from nightreel.core.settings.needs import FeatureNeeds, LogNeeds
-from pipelines.arrivals import arrivals_in, digest_until
+from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.earlier_pairs import DAYS_BEHIND, EarlierPairs
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
 from pipelines.local_days import INSTANT, end_of_day, ends_of_days
 
-_FOLDER = "daily_sums"
+FOLDER = "daily_sums"
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
 RATIO_UNIT = 1_000_000
 SETTINGS = {
@@ -113,17 +111,17 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
 
     Days are summed from the first one that has changed since the last time.
     """
-    folder = settings.paths.state / _FOLDER
+    folder = settings.paths.state / FOLDER
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
     digests = digests_of_days(interactions)
-    files = [*_files(folder), *SeenPairs.files(folder)]
+    files = [*files_of_sums(folder), *SeenPairs.files(folder)]
     known = {} if force else recorded_days(folder, decisive, files)
     kept = unchanged_days(known, digests)
     by_day = files_by_day(interactions)
     days = list(by_day.values())
     before, new = days[: len(kept)], days[len(kept) :]
     pieces = number_of_pieces(rows_of(new), settings.cluster)
-    sums = [_kept(folder, kept, settings.data)] if kept else []
+    sums = [kept_sums(folder, kept, settings.data)] if kept else []
     earlier = EarlierPairs.read(folder) if kept else EarlierPairs.none()
     if earlier.days > len(before):
         earlier = EarlierPairs.none()
@@ -140,7 +138,7 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
                     earlier = EarlierPairs(done, deepcopy(seen))
                 part = dict(list(by_day.items())[done : done + len(paths)])
                 sums.append(
-                    _counted_again(_kept(folder, part, settings.data), part, seen, settings.data)
+                    _counted_again(kept_sums(folder, part, settings.data), part, seen, settings.data)
                     if is_same
                     else _sums_of(paths, seen, settings.data)
                 )
@@ -158,58 +156,12 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         frames = (total.users, total.videos, total.durations)
-        for frame, path in zip(frames, _files(temporary), strict=True):
+        for frame, path in zip(frames, files_of_sums(temporary), strict=True):
             frame.write_parquet(path)
         seen.write(temporary)
         earlier.write(temporary)
         write_record(temporary, decisive, digests)
     return total
-
-
-@dataclass(frozen=True)
-class KeptDays:
-    """Kept sums and pairs of days of the table, if none of these days has lost a play since.
-
-    Attributes:
-        days: those that are the same.
-        until: of each other day, by when all its plays had arrived that are among the pairs.
-    """
-
-    days: tuple[date, ...]
-    until: Mapping[date, datetime]
-    folder: Path
-    zone: ZoneInfo
-
-    @classmethod
-    def of(cls, settings: LogNeeds) -> "KeptDays | None":
-        """None if nothing is kept, or if one of the days has lost or changed a play by now."""
-        folder = settings.paths.state / _FOLDER
-        files = [*_files(folder), *SeenPairs.files(folder)]
-        known = recorded_days(folder, fingerprint(settings=settings.chosen(SETTINGS)), files)
-        digests = digests_of_days(settings.paths.interactions)
-        by_day = files_by_day(settings.paths.interactions)
-        if not known or not known.keys() <= digests.keys():
-            return None
-        same = tuple(day for day, digest in known.items() if digests[day] == digest)
-        until = {day: _as_of_digest(by_day[day], known[day]) for day in known.keys() - set(same)}
-        found = {day: instant for day, instant in until.items() if instant is not None}
-        return cls(same, found, folder, settings.data.zone) if len(found) == len(until) else None
-
-    def pairs(self) -> SeenPairs:
-        """Which users have played which videos on these days."""
-        return SeenPairs.read(self.folder)
-
-    def plays_of_users(self) -> pl.DataFrame:
-        """user_id and the number of its `plays` on the days that are the same."""
-        ends = pl.Series([end_of_day(day, self.zone) for day in self.days], dtype=INSTANT).implode()
-        users = pl.scan_parquet(_files(self.folder)[0]).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))
-        return users.group_by(columns.USER_ID).agg(pl.col(PLAYS).sum()).collect()
-
-
-def _as_of_digest(path: Path, digest: str) -> datetime | None:
-    """By when all plays had arrived that a day's file had when its digest was this; None if never."""
-    earlier = sorted(arrivals_in(path))[:-1]
-    return next((instant for instant in reversed(earlier) if digest_until(path, instant) == digest), None)
 
 
 def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> DailySums:
@@ -257,11 +209,12 @@ def _mark(seen: SeenPairs, paths: list[Path]) -> None:
         seen.mark(pairs[columns.USER_ID], pairs[columns.VIDEO_ID])
 
 
-def _kept(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:
-    """The sums of some of the days that the folder has."""
+def kept_sums(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:
+    """The sums of some of the days that FOLDER has in the home's state."""
     ends = pl.Series([end_of_day(day, settings.zone) for day in days], dtype=INSTANT).implode()
     users, videos, durations = (
-        pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends)) for path in _files(folder)
+        pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))
+        for path in files_of_sums(folder)
     )
     return DailySums(users, videos, durations)
 
@@ -293,5 +246,6 @@ def is_liked(ratio: pl.Expr, settings: DataSettings) -> pl.Expr:
     return above | (pl.col(columns.PLAY_DURATION) >= settings.targets.long_view_s * 1_000)
 
 
-def _files(folder: Path) -> list[Path]:
+def files_of_sums(folder: Path) -> list[Path]:
+    """The files of the sums below FOLDER."""
     return [folder / f"{name}.parquet" for name in ("users", "videos", "durations")]

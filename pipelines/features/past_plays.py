@@ -7,7 +7,7 @@ from pathlib import Path
 from nightreel.core import columns
 from nightreel.core.play_days import files_by_day, newest_in
 from nightreel.core.settings.needs import LogNeeds
-from pipelines.features.daily_sums import KeptDays
+from pipelines.features.kept_days import KeptDays
 
 
 @dataclass(frozen=True)

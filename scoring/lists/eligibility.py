@@ -96,7 +96,7 @@ def find_candidates(
     videos = _listable_videos(settings, store, as_of, exclusions.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
     past = PastPlays.of(settings, as_of) if plays is None else None
-    kept = past.kept.pairs() if past is not None and past.kept is not None else SeenPairs()
+    kept = past.kept.pairs if past is not None and past.kept is not None else SeenPairs()
     rest = past.rest if past is not None else ()
     before = partial(_plays_before, play_batches(settings.paths, plays, batch_rows, rest), as_of)
     active = np.union1d(kept.user_ids, _distinct(user for (user,) in before(columns.USER_ID)))

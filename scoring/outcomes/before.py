@@ -40,7 +40,7 @@ class Before:
         """user_id and the number of its plays, `n`."""
         parts = [self._rest.group_by(columns.USER_ID).agg(pl.len().cast(pl.Int64).alias("n")).collect()]
         if self._past.kept is not None:
-            parts.append(self._past.kept.plays_of_users().rename({PLAYS: "n"}))
+            parts.append(self._past.kept.plays_of_users.rename({PLAYS: "n"}))
         return pl.concat(parts).group_by(columns.USER_ID).agg(pl.col("n").sum())
 
     def video_ids(self) -> pl.DataFrame:
@@ -66,7 +66,7 @@ class Before:
 
     @cached_property
     def _pairs(self) -> SeenPairs:
-        return SeenPairs() if self._past.kept is None else self._past.kept.pairs()
+        return SeenPairs() if self._past.kept is None else self._past.kept.pairs
 
     @property
     def _rest(self) -> pl.LazyFrame:
