@@ -80,29 +80,22 @@ class DailySums:
             plays.group_by(key, columns.EVENT_TIMESTAMP).agg(pl.col(_SUMMED).cast(pl.Int64).sum())
             for key in _PAIR
         )
-        durations = plays.select(columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.VIDEO_DURATION)
-        return cls(users, videos, durations)._tidy()
+        durations = plays.group_by(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).agg(
+            pl.col(columns.VIDEO_DURATION).last()
+        )
+        return cls(users, videos, durations)._sorted()
 
     @classmethod
     def together(cls, parts: Sequence["DailySums"]) -> "DailySums":
-        """The sums of all plays, from those of consecutive parts."""
-        users, videos = (
-            pl.concat(frames).group_by(key, columns.EVENT_TIMESTAMP).agg(pl.col(_SUMMED).sum())
-            for frames, key in (
-                ([part.users for part in parts], columns.USER_ID),
-                ([part.videos for part in parts], columns.VIDEO_ID),
-            )
-        )
-        return cls(users, videos, pl.concat([part.durations for part in parts]))._tidy()
+        """The sums of all plays, from those of parts that have no day in common."""
+        frames = ((part.users, part.videos, part.durations) for part in parts)
+        return cls(*map(pl.concat, zip(*frames, strict=True)))._sorted()
 
-    def _tidy(self) -> "DailySums":
-        last = self.durations.group_by(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).agg(
-            pl.col(columns.VIDEO_DURATION).last()
-        )
+    def _sorted(self) -> "DailySums":
         return DailySums(
             self.users.sort(columns.USER_ID, columns.EVENT_TIMESTAMP),
             self.videos.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
-            last.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
+            self.durations.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
         )
 
 
@@ -128,7 +121,7 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
     if kept and len(kept) == len(known):
         seen = SeenPairs.read(folder)
     else:
-        seen = deepcopy(earlier.pairs)
+        seen = earlier.pairs()
         _mark(seen, before[earlier.days :])
     if pieces == 1:
         done = len(before)
@@ -150,8 +143,9 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
         tasks = [(days[:start], part, settings.data) for start, part in zip(starts, parts, strict=True)]
         sums += run_all(settings.cluster, _sums_after, tasks)
     if len(days) - earlier.days > 2 * DAYS_BEHIND:
-        _mark(earlier.pairs, days[earlier.days : -DAYS_BEHIND])
-        earlier = EarlierPairs(len(days) - DAYS_BEHIND, earlier.pairs)
+        pairs = earlier.pairs()
+        _mark(pairs, days[earlier.days : -DAYS_BEHIND])
+        earlier = EarlierPairs(len(days) - DAYS_BEHIND, pairs)
     total = DailySums.together(sums)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()

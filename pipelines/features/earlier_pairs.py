@@ -5,6 +5,8 @@ oldest late play. The pairs of all days cannot be used for that; these can, unle
 """
 
 import json
+import shutil
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,30 +20,42 @@ _FOLDER, _RECORD = "earlier", "days.json"
 
 @dataclass(frozen=True)
 class EarlierPairs:
-    """The pairs of the first `days` days of a log."""
+    """The pairs of the first `days` days of a log.
+
+    Attributes:
+        known: the pairs, or the folder that they are in.
+    """
 
     days: int
-    pairs: SeenPairs
+    known: SeenPairs | Path
 
     @classmethod
     def none(cls) -> "EarlierPairs":
-        """The pairs of no day."""
+        """Those of no day."""
         return cls(0, SeenPairs())
 
     @classmethod
     def read(cls, folder: Path) -> "EarlierPairs":
-        """The pairs that `write` stored; those of no day if the file is missing or damaged."""
+        """What `write` has written; of no day if that is missing or damaged."""
         own = folder / _FOLDER
         try:
             days = int(json.loads((own / _RECORD).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return cls.none()
         is_there = all(path.is_file() and is_usable(path) for path in SeenPairs.files(own))
-        return cls(days, SeenPairs.read(own)) if is_there else cls.none()
+        return cls(days, own) if is_there else cls.none()
+
+    def pairs(self) -> SeenPairs:
+        """A copy of the pairs, which may be added to."""
+        return SeenPairs.read(self.known) if isinstance(self.known, Path) else deepcopy(self.known)
 
     def write(self, folder: Path) -> None:
-        """Store them in the folder for later nights."""
+        """Keep them for another night, with what else is kept in the folder."""
         own = folder / _FOLDER
         own.mkdir()
-        self.pairs.write(own)
+        if isinstance(self.known, Path):
+            for path in SeenPairs.files(self.known):
+                shutil.copyfile(path, own / path.name)
+        else:
+            self.known.write(own)
         (own / _RECORD).write_text(json.dumps(self.days), encoding="utf-8")
