@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.ascending import indices_in
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Paths
 
@@ -155,8 +156,7 @@ class _Mapping:
             position = np.where(known, asked, 0)
         else:
             codes = self.frame[CODE].to_numpy()
-            position = np.minimum(np.searchsorted(codes, asked), len(codes) - 1)
-            known = codes[position] == asked
+            position, known = indices_in(codes, asked)
         found = self.frame[ID].gather(position)
         return found if known.all() else pl.select(pl.when(pl.Series(known)).then(found)).to_series()
 

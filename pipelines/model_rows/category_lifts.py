@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from feast_asof import AsOfRetrievalJob
 from nightreel.core import columns
 from nightreel.core.arrow import one_array
+from nightreel.core.ascending import indices_in
 
 _ROWS_AT_A_TIME = 65_536
 
@@ -83,7 +84,6 @@ def _columns_of(category: pa.Array, categories: np.ndarray) -> np.ndarray:
     found = np.full(len(category) + 1, len(categories) + 1, dtype=np.int32)
     known = category.is_valid().to_numpy(zero_copy_only=False)
     ids = category.drop_null().to_numpy()
-    at = np.minimum(np.searchsorted(categories, ids), max(len(categories) - 1, 0))
-    is_played = categories[at] == ids if len(categories) else np.zeros(len(ids), dtype=bool)
+    at, is_played = indices_in(categories, ids)
     found[:-1][known] = np.where(is_played, at, len(categories))
     return found

@@ -15,6 +15,7 @@ from feast import FeatureStore
 
 from feature_repo.home import current_settings
 from nightreel.core import columns
+from nightreel.core.ascending import indices_in
 from pipelines.local_days import INSTANT
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.pair_keys import group_of, with_groups
@@ -83,9 +84,7 @@ class PairTable:
             entry = user * self.groups + group
             known = (user < len(self.keys) // self.groups) & (group < self.groups)
         else:
-            asked = user * (self.groups + 1) + group
-            entry = np.searchsorted(self.keys, asked)
-            known = np.append(self.keys, -1)[entry] == asked
+            entry, known = indices_in(self.keys, user * (self.groups + 1) + group)
         return [values[np.where(known & (user >= 0), entry, -1)] for values in self.values]
 
     @cached_property

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from nightreel.core.ascending import indices_in
 from nightreel.core.instants import DAY_US
 from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.past import Past
@@ -89,8 +90,7 @@ class PlaysByUser:
             user_id, instant_us: int64 [users].
             videos: int64 [videos of the past], the column of each video among `width` columns.
         """
-        code = np.searchsorted(self._user_id, user_id)
-        known = np.append(self._user_id, -1)[code] == user_id
+        code, known = indices_in(self._user_id, user_id)
         assert self._is_indexed[code[known]].all(), "the plays of a user were left out of the index"
         before = np.searchsorted(self._at_us, instant_us, side="left")
         own = [

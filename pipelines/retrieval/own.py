@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.ascending import indices_in
 from nightreel.core.errors import InputError
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.local_days import INSTANT
@@ -116,8 +117,7 @@ class _FittedLists:
     def scores(self, histories: Histories) -> np.ndarray:
         """The recommendations for each user; 0 for other videos, and for users unknown to the fit."""
         found = np.zeros((len(histories.user_id), self.videos), dtype=np.float32)
-        code = np.searchsorted(self.user_id, histories.user_id)
-        known = np.append(self.user_id, -1)[code] == histories.user_id
+        code, known = indices_in(self.user_id, histories.user_id)
         for row in np.flatnonzero(known).tolist():
             part = slice(self.start[code[row]], self.start[code[row] + 1])
             found[row, self.column[part]] = self.value[part]

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import solve
 from scipy.sparse import csr_matrix
 
+from nightreel.core.ascending import indices_in
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
@@ -84,8 +85,7 @@ def _rows_of_values(codes: np.ndarray, players: np.ndarray) -> np.ndarray:
 def _of_users(known_id: np.ndarray, values: np.ndarray, user_id: np.ndarray) -> np.ndarray:
     """The rows of `values` for these users; 0 for users of whom nothing is known."""
     found = np.zeros((len(user_id), values.shape[1]), dtype=values.dtype)
-    position = np.searchsorted(known_id, user_id)
-    known = np.append(known_id, -1)[position] == user_id
+    position, known = indices_in(known_id, user_id)
     found[known] = values[position[known]]
     return found
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nightreel.core.ascending import indices_in
 from nightreel.core.errors import AuditError
 from nightreel.core.ids import Ids, ListIds
+from pipelines.pair_bits import bits_set
 from scoring.database.loading import no_lists
-from scoring.lists.candidates import Candidates, OpenVideos, bits_set
+from scoring.lists.candidates import Candidates, OpenVideos
 from scoring.lists.rows import Lists
 
 REMEDY = "The lists published before stay as they were."
@@ -92,16 +94,12 @@ class Audited:
 
     def knows(self, user_id: np.ndarray) -> np.ndarray:
         """Whether each of these is a user of the arm: bool."""
-        users = self._candidates.user_id
-        known: np.ndarray = np.zeros(len(user_id), dtype=bool)
-        if len(users):
-            known = users[index_in(users, user_id)] == user_id
-        return known
+        return indices_in(self._candidates.user_id, user_id)[1]
 
     def parts(self, lists: Lists, k: int, ids: ListIds) -> Iterator[Part]:
         """The arm's rows among these, which have whole lists by user and rank."""
         own = lists.rows(self.knows(lists.user_id)) if self._arm else lists
-        user = index_in(self._candidates.user_id, own.user_id)
+        user, _ = indices_in(self._candidates.user_id, own.user_id)
         begins = np.flatnonzero(np.diff(user, prepend=-1))
         for start in range(0, len(begins), _USERS_AT_A_TIME):
             first = begins[start : start + _USERS_AT_A_TIME]
@@ -127,12 +125,7 @@ class Audited:
             expected,
             np.minimum(available, k),
             closed,
-            index_in(expected, lists.user_id),
-            index_in(candidates.video_id, lists.video_id),
+            indices_in(expected, lists.user_id)[0],
+            indices_in(candidates.video_id, lists.video_id)[0],
             self._arm,
         )
-
-
-def index_in(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Index of each value in `known`, which is ascending; if it is missing, another's index."""
-    return np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from sqlalchemy import Connection
 
+from nightreel.core.ascending import indices_in
 from nightreel.core.errors import AuditError
 from nightreel.core.ids import INTEGERS, ListIds
-from scoring.database.audit_part import REMEDY, index_in
+from scoring.database.audit_part import REMEDY
 from scoring.database.loading import read_lists
 from scoring.lists.candidates import Candidates
 
@@ -60,7 +61,8 @@ def _share_of_changed_lists(
         of_both = np.intersect1d(new.user_id, old.user_id)
         videos = np.union1d(new.video_id, old.video_id)
         new_pairs, old_pairs = (
-            index_in(of_both, lists.user_id[rows]) * len(videos) + index_in(videos, lists.video_id[rows])
+            indices_in(of_both, lists.user_id[rows])[0] * len(videos)
+            + indices_in(videos, lists.video_id[rows])[0]
             for lists in (new, old)
             for rows in [np.isin(lists.user_id, of_both)]
         )

@@ -9,13 +9,15 @@ import numpy as np
 from sqlalchemy import Connection, func, insert, select
 
 from nightreel.core import columns
+from nightreel.core.ascending import indices_in
 from nightreel.core.ids import ListIds
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import PublishNeeds
+from pipelines.pair_bits import bits_at
 from pipelines.repeat_discount import REPEAT_RANKS
 from scoring.database.loading import read_lists
 from scoring.database.tables import PUBLISHED, list_repeat, recommendation_run
-from scoring.lists.candidates import Candidates, bits_at
+from scoring.lists.candidates import Candidates
 from scoring.lists.rules.repeats import Repeats, after_night
 
 _ROWS_AT_A_TIME = 10_000
@@ -184,7 +186,6 @@ def write_repeats(connection: Connection, run_id: int, candidates: Candidates, i
 def _played(candidates: Candidates, user: int, videos: np.ndarray) -> np.ndarray:
     """Those of these videos that a user, a position in the candidates, has played."""
     played = candidates.seen if candidates.played is None else candidates.played
-    at = np.minimum(np.searchsorted(candidates.video_id, videos), len(candidates.video_id) - 1)
-    known = candidates.video_id[at] == videos
+    at, known = indices_in(candidates.video_id, videos)
     found: np.ndarray = videos[known & (bits_at(played[user], at) == 1)]
     return found

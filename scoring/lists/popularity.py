@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.ascending import indices_in
 from nightreel.core.instants import DAY_US, unix_us
 from nightreel.core.settings import DataSettings
 from pipelines.backtest_files import YESTERDAY
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT, ends_of_days
-from scoring.lists.candidates import Candidates, bits_at
+from pipelines.pair_bits import bits_at
+from scoring.lists.candidates import Candidates
 
 HALF_LIFE_DAYS = 3
 _BLOCK_USERS = 1024
@@ -101,9 +103,9 @@ def one_list_for_all(
     Yields:
         user_id, video_id, rank (from 1), for a block of users.
     """
-    at = np.minimum(np.searchsorted(video_id, candidates.video_id), max(len(video_id) - 1, 0))
-    is_known = video_id[at] == candidates.video_id if len(video_id) else np.zeros(len(at), dtype=bool)
-    own = np.where(is_known, value[at], 0.0) if len(video_id) else np.zeros(len(at))
+    at, is_known = indices_in(video_id, candidates.video_id)
+    own = np.zeros(len(at))
+    own[is_known] = value[at[is_known]]
     order = np.argsort(-own, kind="stable")
     order = order[own[order] > 0]
     for start in range(0, len(candidates.user_id), _BLOCK_USERS):

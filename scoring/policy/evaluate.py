@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
+from nightreel.core.ascending import indices_in
 from nightreel.core.errors import InputError
 from nightreel.core.ids import ListIds
 from nightreel.core.settings import Settings
@@ -288,7 +289,7 @@ def _expected(drawn: Drawn, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _of_videos(asked: np.ndarray, videos: np.ndarray, means: np.ndarray, mean: float) -> np.ndarray:
-    if not len(videos):
-        return np.full(len(asked), mean)
-    at = np.minimum(np.searchsorted(videos, asked), len(videos) - 1)
-    return np.where(videos[at] == asked, means[at], mean)
+    at, known = indices_in(videos, asked)
+    found = np.full(len(asked), mean)
+    found[known] = means[at[known]]
+    return found

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from nightreel.core.ascending import indices_in
 from nightreel.core.checksums import is_usable
 from nightreel.core.extras import SEQUENCE
 from nightreel.core.instants import unix_us
@@ -72,9 +73,7 @@ class EarlierNight:
             (_OF_VIDEOS, self.video_id, items.video_id),
             (_OF_GROUPS, self.group_key, items.group_key),
         ):
-            at = np.searchsorted(own, now)
-            at[at == len(own)] = 0
-            known = own[at] == now
+            at, known = indices_in(own, now)
             for name in names:
                 values = np.zeros_like(fresh[name])
                 values[known] = self.params[name][at[known]]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nightreel.core.ascending import indices_in
 from nightreel.core.logs import get_logger
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
@@ -71,9 +72,8 @@ class Sequence:
         """The transformer, in the columns of the catalogue."""
         items = ItemFacts(arrays["video_id"], arrays["groups"], arrays["group_key"], arrays["text"])
         scorer = Scorer.of(params_of(arrays), items, np.log1p(arrays["popular"]))
-        position = np.searchsorted(items.video_id, catalogue.video_id)
-        position[position == len(items.video_id)] = 0
-        known = np.flatnonzero(items.video_id[position] == catalogue.video_id) if len(position) else position
+        position, is_known = indices_in(items.video_id, catalogue.video_id)
+        known = np.flatnonzero(is_known)
         vectors = np.zeros((len(catalogue), scorer.vectors.shape[1]), dtype=np.float32)
         vectors[known] = scorer.vectors[position[known]]
         bias = np.zeros(len(catalogue), dtype=np.float32)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nightreel.core.ascending import indices_in
+
 NIGHTS_MAX = 255
 # Per user: those of the newest list first, then those listed on most nights.
 VIDEOS_MAX = 50
@@ -104,7 +106,7 @@ class RepeatDiscount:
         videos, nights = self.repeats.of_user(user_id)
         if len(videos):
             order = np.argsort(videos)
-            at = order[np.minimum(np.searchsorted(videos[order], video_id), len(videos) - 1)]
-            times = np.where(videos[at] == video_id, nights[at].astype(np.int64) - self.nights + 1, 0)
+            at, known = indices_in(videos[order], video_id)
+            times = np.where(known, nights[order[at]].astype(np.int64) - self.nights + 1, 0)
             factors = (1 - self.discount) ** -np.maximum(times, 0).astype(np.float64)
         return factors

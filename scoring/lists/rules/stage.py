@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from nightreel.core.ascending import indices_in
 from nightreel.core.settings import ListSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.joined_features import JoinedFeatures
@@ -146,9 +147,8 @@ class ListRules:
         """The rows of the chosen videos, in their order, each with what moved it."""
         listed = np.array(chosen.video, dtype=np.int64)
         by_video = np.argsort(videos, kind="stable")
-        at = np.searchsorted(videos[by_video], listed)
-        at = by_video[np.minimum(at, len(videos) - 1)]
-        is_known = videos[at] == listed
+        at, is_known = indices_in(videos[by_video], listed)
+        at = by_video[at]
         found = rows.rows(at)
         least = float(rows.score.min())
         stages = ("classifier_score", "regressor_score", "als_score")
