@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.compiled import compiled
 from pipelines.id_codes import IdCodes
+from pipelines.pair_bits import set_bits
 
 _BITS = "bits"
+# Files named seen.parquet, by an earlier nightreel, have another order of bits and are not read.
+_FILE, _VIDEOS_FILE = "seen_pairs.parquet", "seen_videos.parquet"
 # Users whose bits are unpacked at a time.
 _USERS_AT_A_TIME = 512
 _SLACK = 1.1
@@ -31,8 +33,8 @@ class SeenPairs:
     def read(cls, folder: Path) -> Self:
         """The pairs that `write` stored."""
         found = cls()
-        rows = pl.read_parquet(folder / "seen.parquet")
-        videos = pl.read_parquet(folder / "seen_videos.parquet")[columns.VIDEO_ID]
+        rows = pl.read_parquet(folder / _FILE)
+        videos = pl.read_parquet(folder / _VIDEOS_FILE)[columns.VIDEO_ID]
         found._users, found._videos = IdCodes(rows[columns.USER_ID].to_numpy()), IdCodes(videos.to_numpy())
         flat = np.frombuffer(b"".join(rows[_BITS]), dtype=np.uint8)
         found._bits = flat.reshape(rows.height, -1).copy() if rows.height else found._bits
@@ -41,7 +43,7 @@ class SeenPairs:
     @staticmethod
     def files(folder: Path) -> list[Path]:
         """The paths below a folder that `write` writes."""
-        return [folder / "seen.parquet", folder / "seen_videos.parquet"]
+        return [folder / _FILE, folder / _VIDEOS_FILE]
 
     def write(self, folder: Path) -> None:
         """Store the pairs for later nights."""
@@ -73,9 +75,7 @@ class SeenPairs:
     def _first(self, user_id: pl.Series, video_id: pl.Series) -> np.ndarray:
         user, video = self._users.of(user_id.to_numpy()), self._videos.of(video_id.to_numpy())
         self._grow()
-        first = np.empty(len(user_id), dtype=np.bool_)
-        _set(self._bits, user, video, first)
-        return first
+        return set_bits(self._bits, user, video, np.ones(len(user), dtype=np.bool_))
 
     @property
     def user_ids(self) -> np.ndarray:
@@ -88,17 +88,14 @@ class SeenPairs:
         return np.sort(self._videos.ids)
 
     def of(self, user_id: np.ndarray, video_id: np.ndarray) -> np.ndarray:
-        """A bit for each of these users and videos that is a pair: uint8 [users, videos / 8].
-
-        The order of bits is that of `np.packbits`: the first is the highest.
-        """
+        """The bits of these users and videos, as `pair_bits` orders them: uint8 [users, videos / 8]."""
         found = np.zeros((len(user_id), -(-len(video_id) // 8)), dtype=np.uint8)
         row, has_row = self._users.known(user_id)
         column, has_column = self._videos.known(video_id)
         users = np.flatnonzero(has_row)
         for start in range(0, len(users) if has_column.any() else 0, _USERS_AT_A_TIME):
             some = users[start : start + _USERS_AT_A_TIME]
-            bits = np.unpackbits(self._bits[row[some]], axis=1, bitorder="little")
+            bits = np.unpackbits(self._bits[row[some]], axis=1)
             found[some] = np.packbits(np.take(bits, column, axis=1) & has_column, axis=1)
         return found
 
@@ -110,19 +107,3 @@ class SeenPairs:
             grown = np.zeros(shape, dtype=np.uint8)
             grown[: now[0], : now[1]] = self._bits
             self._bits = grown
-
-
-@compiled
-def _set(bits: np.ndarray, user: np.ndarray, video: np.ndarray, first: np.ndarray) -> None:
-    """Set the bit of each play's pair; `first` becomes whether it was not set before.
-
-    Args:
-        bits: uint8 [users, videos / 8], changed in place.
-        user, video: the codes of each play's pair.
-        first: bool [plays], filled in place.
-    """
-    for play in range(len(first)):
-        row, byte, bit = user[play], video[play] >> 3, np.uint8(1 << (video[play] & 7))
-        known = bits[row, byte]
-        first[play] = not known & bit
-        bits[row, byte] = known | bit

@@ -11,6 +11,12 @@ _MOST = 20.0
 
 
 @compiled
+def _is_open(closed: np.ndarray, video: int) -> bool:
+    # The first of eight videos is the highest bit, as in np.packbits.
+    return not (closed[video >> 3] >> (7 - (video & 7))) & 1
+
+
+@compiled
 def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
     """Indices of videos among which the `keep` of highest probability are, with all that tie: ascending.
 
@@ -23,7 +29,7 @@ def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
     """
     lowest, highest, count = np.inf, -np.inf, 0
     for video in range(len(raw)):
-        if not (closed[video >> 3] >> (7 - (video & 7))) & 1:
+        if _is_open(closed, video):
             lowest, highest = min(lowest, raw[video]), max(highest, raw[video])
             count += 1
     border = -np.inf
@@ -31,7 +37,7 @@ def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
         scale = (_BINS - 1) / (highest - lowest)
         bins = np.zeros(_BINS, dtype=np.int64)
         for video in range(len(raw)):
-            if not (closed[video >> 3] >> (7 - (video & 7))) & 1:
+            if _is_open(closed, video):
                 bins[int((raw[video] - lowest) * scale)] += 1
         last, above = _BINS - 1, bins[_BINS - 1]
         while above < keep:
@@ -41,7 +47,7 @@ def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
             border = lowest + last / scale - _MARGIN
     found, size = np.empty(count, dtype=np.int64), 0
     for video in range(len(raw)):
-        if raw[video] >= border and not (closed[video >> 3] >> (7 - (video & 7))) & 1:
+        if raw[video] >= border and _is_open(closed, video):
             found[size] = video
             size += 1
     return found[:size]

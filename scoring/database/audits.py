@@ -13,10 +13,11 @@ from nightreel.core.errors import AuditError
 from nightreel.core.ids import INTEGERS, ListIds
 from nightreel.core.own_models import SOURCES, own_names
 from nightreel.core.settings import CANDIDATE_SOURCES, RETRIEVAL_SOURCES
+from pipelines.pair_bits import bits_at
 from scoring.database.audit_part import REMEDY, Audited, Part, fail, has_room, named, parts_of
 from scoring.database.loading import run_lists
 from scoring.database.rule_audits import Shortfalls, rules_kept
-from scoring.lists.candidates import Candidates, bits_at
+from scoring.lists.candidates import Candidates
 from scoring.lists.rows import HYBRID, Lists, distinct
 
 # Names of an experiment's arms, with their users; none without one.

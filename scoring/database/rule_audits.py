@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nightreel.core.errors import AuditError
+from pipelines.pair_bits import bits_at
 from scoring.database.audit_part import REMEDY, Part, fail, fitting, named
 from scoring.lists.rows import distinct
 from scoring.lists.rules.compose import DIVERSITY, EXPLORE, REPEAT
@@ -83,7 +84,7 @@ def _pins_elsewhere(part: Part, rule: NightRule, users: np.ndarray, k: int) -> i
     rank[part.user[of_video]] = part.lists.rank[of_video]
     pins = sum(other.kind == PIN for other in part.candidates.rules.rules)
     for user in users[rank[users] == 0].tolist():
-        is_open = not part.closed[user, video >> 3] >> (7 - (video & 7)) & 1
+        is_open = not bits_at(part.closed[user], np.array([video]))[0]
         # Caps and more pins than rows leave one out.
         if is_open and fitting(part, user)[video] and pins <= k:
             raise AuditError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipelines.pair_bits import bits_at, bits_set
 from scoring.lists.rules.owner import NO_RULES, NightRules
 from scoring.lists.rules.repeats import Repeats
 
@@ -139,22 +140,6 @@ class OpenVideos:
         """Whether each video is open: bool [videos]."""
         dense: np.ndarray = np.unpackbits(self.closed, count=self.videos) == 0
         return dense
-
-
-def bits_set(bits: np.ndarray) -> np.ndarray:
-    """Number of bits set in a row, or in each row: int64 [rows]."""
-    found: np.ndarray = np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
-    return found
-
-
-def bits_at(bits: np.ndarray, *positions: np.ndarray) -> np.ndarray:
-    """Bits at these indices, 0 or 1: uint8. `positions` are indices of videos, after those of rows, if any.
-
-    The order of bits is that of `np.packbits`: the first is the highest.
-    """
-    *rows, video = positions
-    found: np.ndarray = (bits[(*rows, video >> 3)] >> (7 - (video & 7)).astype(np.uint8)) & 1
-    return found
 
 
 def first_within_caps(order: np.ndarray, caps: tuple[Cap, ...], k: int) -> np.ndarray:
