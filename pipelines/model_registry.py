@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,26 @@ class ModelVersion:
     folder: Path
     version: str
     manifest: Mapping[str, Any]
+
+    @property
+    def fitted_before(self) -> datetime:
+        """The beginning of its holdout (UTC): its rankers were fitted on earlier plays only.
+
+        Raises:
+            InputError: the manifest lacks it.
+        """
+        return self._instant("holdout_from")
+
+    @property
+    def last_play(self) -> datetime:
+        """The last play of its data (UTC). Raises InputError if the manifest lacks it."""
+        return self._instant("last_play")
+
+    def _instant(self, name: str) -> datetime:
+        try:
+            return datetime.fromisoformat(self.manifest["data"][name])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{self.folder / MANIFEST}: no instant data.{name}.", _REMEDY) from None
 
 
 def register(

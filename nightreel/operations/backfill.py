@@ -160,10 +160,9 @@ def _models(paths: Paths, model_version: str | None) -> list[tuple[datetime, Mod
     for name in names:
         model = model_registry.find(paths, name)
         try:
-            fitted_before = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
-        except (KeyError, TypeError, ValueError):
+            found.append((model.fitted_before, model))
+        except InputError:
             continue
-        found.append((fitted_before, model))
     if not found:
         raise InputError(f"{paths.models}: no model yet.", "Run `nightreel train` first.")
     return sorted(found, key=lambda one: (one[0], one[1].version))

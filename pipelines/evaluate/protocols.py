@@ -63,8 +63,7 @@ def protocol_pairs(settings: RankerNeeds, model: ModelVersion) -> Iterator[Pairs
     if settings.paths.table("fully_observed").is_file():
         yield kuairec_pairs(settings)
     # A champion trained with other settings may have seen plays after today's cut: only later ones count.
-    seen_until = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
-    yield impression_pairs(max(holdout_from(settings), seen_until), settings)
+    yield impression_pairs(max(holdout_from(settings), model.fitted_before), settings)
 
 
 def holdout_from(settings: RankerNeeds) -> datetime:

@@ -105,7 +105,7 @@ def _compare(version: ModelVersion, holdout: Holdout, settings: RankerNeeds) -> 
             return "champion: the same model as before", True
         ranker = HybridRanker.load(champion.folder, threads=settings.threads)
         ranker.require_features(holdout.frame.names)
-        seen_until = datetime.fromisoformat(champion.manifest["data"]["holdout_from"])
+        seen_until = champion.fitted_before
     except (InputError, KeyError, TypeError, ValueError):
         return "champion: there was none to compare with", True
     if seen_until > holdout.since:

@@ -132,11 +132,10 @@ def _of_some_users(sampled: Sequence[str], days: Sequence[BacktestDay]) -> list[
 
 def _trained_before(model: ModelVersion) -> datetime:
     """The instant from which on the rankers that make the lists of past days saw no play."""
-    data = model.manifest["data"]
     if objective_of(model) == NEXT_DAY and not has_backtest(model.folder):
         # Its log was too short to train another without the last days.
-        return datetime.fromisoformat(data["last_play"])
-    return datetime.fromisoformat(data["holdout_from"])
+        return model.last_play
+    return model.fitted_before
 
 
 BACKTEST: Step[BacktestFacts] = Step(

@@ -122,7 +122,7 @@ def _training(settings: FitNeeds, version: ModelVersion) -> _Training:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         of_columns = {name: Distribution.from_json(one) for name, one in kept["columns"].items()}
         return _Training(kept["liked"], kept["plays"], of_columns)
-    end = datetime.fromisoformat(version.manifest["data"]["holdout_from"])
+    end = version.fitted_before
     sample = Sample.of(end - timedelta(days=_TRAINING_DAYS), end, version, settings)
     if not sample.plays:
         raise InputError(
