@@ -20,7 +20,7 @@ from pipelines.metrics.inverse_exposure import (
     weighted_precision_at_k,
     weighted_recall_at_k,
 )
-from pipelines.metrics.ndcg import graded_ndcg_at_k, ndcg_at_k, own_list_ndcg_at_k
+from pipelines.metrics.ndcg import graded_ndcg_at_k, ndcg_at_k
 from pipelines.metrics.orders import Order
 from pipelines.metrics.outcomes import Outcome
 from pipelines.metrics.prediction_error import (
@@ -57,7 +57,6 @@ __all__ = [
     "mean_absolute_error",
     "means_of_first",
     "ndcg_at_k",
-    "own_list_ndcg_at_k",
     "precision_at_k",
     "recall_at_k",
     "reciprocal_rank_at_k",

@@ -21,17 +21,6 @@ def graded_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     return _shares(ranked.discounted_gains(k), ranked.discounted_best_gains(k))
 
 
-def own_list_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
-    """DCG@k over the DCG of the best order of the system's own first k: float64 [users].
-
-    As the original work on KuaiRec computed it; no measure of quality: a bad list in the right order gets 1,
-    and a list without gain 0. Kept to reproduce published figures.
-    """
-    own = -np.sort(-ranked.gains_of_first(k), axis=1)
-    best = (own / np.log2(np.arange(own.shape[1]) + 2.0)).sum(axis=1)
-    return _shares(ranked.discounted_gains(k), best)
-
-
 def _shares(reached: np.ndarray, possible: np.ndarray) -> np.ndarray:
     shares: np.ndarray = np.divide(reached, possible, out=np.zeros_like(reached), where=possible > 0)
     return shares

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.as_published import own_list_ndcg_at_k
 from pipelines.metrics import (
     Bootstrap,
     Order,
@@ -19,7 +20,6 @@ from pipelines.metrics import (
     mean_absolute_error,
     means_of_first,
     ndcg_at_k,
-    own_list_ndcg_at_k,
     reliability,
     repeats,
     root_mean_square_error,
