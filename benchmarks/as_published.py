@@ -104,7 +104,8 @@ def own_list_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     own = -np.sort(-ranked.gains_of_first(k), axis=1)
     best = (own / np.log2(np.arange(own.shape[1]) + 2.0)).sum(axis=1)
     reached = ranked.discounted_gains(k)
-    return np.divide(reached, best, out=np.zeros_like(reached), where=best > 0)
+    shares: np.ndarray = np.divide(reached, best, out=np.zeros_like(reached), where=best > 0)
+    return shares
 
 
 _METRICS = {
