@@ -75,7 +75,7 @@ def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: F64) -> F32:
 
 
 def _included(reach: F64, plays: float) -> F64:
-    """The chance that a user of so many plays has played each video."""
+    """The probability that a user with this many plays has played each video."""
     plays = min(plays, 0.98 * int((reach > 0).sum()))
     low, high = 0.0, 1.0
     while exact.total(1 - exact.exp(-high * reach)) < plays:

@@ -128,7 +128,7 @@ def in_parts(files: list[Path]) -> list[list[Path]]:
 
 
 def cut(files: list[Path], pieces: int) -> list[list[Path]]:
-    """Consecutive days in so many pieces, or fewer, of about as many plays each."""
+    """Consecutive days in this many pieces, or fewer, with about equally many plays each."""
     rows = np.cumsum([0, *(rows_of([path]) for path in files)])
     cuts = np.searchsorted(rows, np.linspace(0, rows[-1], pieces + 1)[1:-1])
     borders = sorted({0, *(int(position) for position in cuts), len(files)})

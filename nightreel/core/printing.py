@@ -123,7 +123,7 @@ def _narrowed(widths: list[int], may_be: list[bool], room: int) -> list[int]:
 
 
 def _cut(text: str, width: int) -> str:
-    """The text, or as much of it as fits into so many cells with an ellipsis."""
+    """The text, or its beginning and an ellipsis if it is wider than this many cells."""
     if _width(text) <= width:
         return text
     kept = ""

@@ -47,7 +47,7 @@ def run_limited(command: Sequence[str], *, limit_s: float, stop: Event) -> Proce
                 why = StopReason.STOPPED if stop.is_set() else StopReason.LIMIT
                 return ProcessResult(_end(process, STOP_WITHIN_S), why)
     finally:
-        # Whatever the process has left behind goes too.
+        # Processes that it started and left running are killed, too.
         _signal_group(process, signal.SIGKILL)
         process.wait()
 

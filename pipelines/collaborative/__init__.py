@@ -78,7 +78,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
         days = list(arrivals.files.values())
         log = Log.read(days, cutoffs, seen_until) if kept < len(cutoffs) else None
         new = biased_fits(log, settings, done) if log is not None else ()
-        del log  # a fit lets go of it once it is grouped
+        del log  # so that a fit can free it once it is grouped
         for fit in new:
             users.append(
                 _source(columns.USER_ID, fit.user_ids, columns.USER_FACTOR, fit.user_factors, fit.cutoff)

@@ -17,7 +17,7 @@ from nightreel.core.play_days import in_parts, newest_of, read_days, rows_of
 from pipelines.id_codes import IdCodes
 from pipelines.local_days import INSTANT
 
-# Rows are renumbered so many at a time.
+# Rows that are renumbered at a time.
 _ROWS_AT_A_TIME = 1_000_000
 _READ = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
 _WINDOW = "window"

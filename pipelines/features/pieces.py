@@ -15,7 +15,7 @@ PIECE_ROWS_MIN = 500
 
 
 def number_of_pieces(rows: int, settings: ClusterSettings) -> int:
-    """The best number of pieces for so many rows."""
+    """The best number of pieces for this many rows."""
     return min(workers(settings), max(1, rows // PIECE_ROWS_MIN))
 
 

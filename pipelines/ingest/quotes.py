@@ -34,7 +34,7 @@ def key_index(file: RawFile, names: list[str]) -> int:
 
 
 def is_swallowing(record: str, fields: int, key: int, delimiter: str = ",") -> bool:
-    """Whether a record of several lines, of a file with so many fields, holds other rows."""
+    """Whether a record of several lines holds other rows, in a file with this many fields."""
     strict, parts, _ = _patterns(delimiter)
     if strict.fullmatch(record) is None:
         return True

@@ -89,7 +89,7 @@ class Holdout:
 def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: RankerNeeds) -> str:
     """Make `version` the champion unless the current one orders the holdout better; returns the reason.
 
-    The champion's figure is computed anew on this holdout. Where it cannot be compared (damaged, other
+    The champion's figure is computed again on this holdout. Where it cannot be compared (damaged, other
     features, or it was trained on plays of this holdout) the new version replaces it.
     """
     verdict, is_better = _compare(version, holdout, settings)

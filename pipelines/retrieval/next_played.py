@@ -43,7 +43,7 @@ class NextPlayed:
 def _following(
     user: np.ndarray, video: np.ndarray, videos: int, steps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How strongly each video points to the others that were liked up to so many steps later.
+    """How strongly each video points to the others that were liked within some steps after it.
 
     Args:
         user, video: int32 codes of the liked plays, by user and time.

@@ -64,7 +64,7 @@ def compare(
     Args:
         other_id: by default the run that apps read.
         videos: how many of the videos that entered or left the most lists to name, as `entered` and `left`.
-        users_max: compare at most so many users, spread evenly over the ids; by default all.
+        users_max: the most users to compare, spread evenly over the ids; by default all.
 
     Raises:
         InputError: a run has no lists.

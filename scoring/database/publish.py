@@ -72,7 +72,7 @@ def score_and_publish(
         model_version: by default the champion.
         known_at: only deliveries that had arrived by then are used; by default all or, if `as_of` is given,
             those that the newest stored run of that instant used.
-        replay: store the run as a replay, whatever the other arguments say.
+        replay: store the run as a replay, regardless of the other arguments.
         publish: show the lists even if they are a replay.
         force: score even if the same lists exist.
         experiment: by default the one in the settings, unless `model_version` is given.

@@ -68,7 +68,7 @@ def moment_of(
     knew_less = known_at is not None and known_at < last_arrival(settings.paths)
     # An as-of of this very minute is not a replay, though some seconds have passed since.
     earlier = as_of is not None and instant < default_as_of(settings.paths, settings.data, now - SKEW)
-    # What arrives after now is not known, whatever instant was named.
+    # What arrives after now is not known, even if a later instant was named.
     return Moment(instant, min(known_at or known, known), knew_less, earlier or knew_less)
 
 

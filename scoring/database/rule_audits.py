@@ -29,7 +29,7 @@ class Shortfalls:
     by_caps: int = 0
 
     def remarks(self, users: int, k: int) -> Iterator[str]:
-        """A line for each, of so many users' lists."""
+        """A line for each, out of this many users' lists."""
         for name, lists in sorted(self.rules.items()):
             yield f"rule {name}: could not be kept in {lists} of {users} lists"
         short = f"of {users} lists are shorter than {k} rows ([lists] top_k):"

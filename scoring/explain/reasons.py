@@ -51,7 +51,7 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None, *, moved: bo
         return Reason(
             FILTERED,
             f"The classifier left it out: {of_classifier} of {len(probability)} candidates by its "
-            f"probability, {probability[at]:.4f}; it hands on {keep} ([ranker] filter_k).",
+            f"probability, {probability[at]:.4f}; it keeps {keep} ([ranker] filter_k).",
         )
     if night.candidates.caps and position <= k:
         names = ", ".join(cap.setting for cap in night.candidates.caps)

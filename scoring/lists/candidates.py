@@ -112,7 +112,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class OpenVideos:
-    """Which videos may be in one user's list; a lookup costs as much as it asks for, whatever the catalogue.
+    """Which videos may be in one user's list; the cost of a lookup does not depend on the catalogue's size.
 
     Attributes:
         closed: uint8 [videos / 8], one bit per video, set if it may not.

@@ -1,4 +1,4 @@
-"""A model of one's own as the last stage: it orders what the filter has kept, then the list is cut."""
+"""A user's own model as the last stage: it orders what the filter has kept, then the list is cut."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

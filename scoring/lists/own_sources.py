@@ -1,4 +1,4 @@
-"""Candidate sources of one's own in the union of the setting `candidates`: what they say of one user."""
+"""A user's own candidate sources in the union of the setting `candidates`: their scores for one user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

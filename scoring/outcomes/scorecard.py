@@ -22,7 +22,7 @@ from scoring.outcomes.card_rows import percent
 from scoring.outcomes.log import LIKED, PLAYED, SHOWN
 
 _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
-# The band: so many nights before, at least and at most, and so many standard deviations to each side.
+# The band: the least and the most nights before, and the number of standard deviations to each side.
 _BAND_NIGHTS_MIN, _BAND_NIGHTS_MAX, _BAND_WIDTH = 5, 14, 3.0
 _MAD_TO_SD = 1.4826
 _LEAST_WIDTH = 0.005
@@ -215,7 +215,8 @@ def _by_run(connection: Connection, table: Table, runs: Sequence[int]) -> dict[i
 def _out_of_band(night: Night, before: Sequence[Night]) -> list[str]:
     """Figures of a night that differ from the median of earlier nights by three standard deviations.
 
-    The deviation is that of the nights (by their median absolute deviation) and that of a share of so many.
+    The deviation combines that of the nights (by their median absolute deviation) and a share's own sampling
+    error.
     """
     lines = []
     for name, (value, of) in night.figures().items():

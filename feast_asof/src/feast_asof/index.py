@@ -182,7 +182,7 @@ def build_index(
 
 
 def _ranks(times: Instants, keys: int) -> tuple[TimeRanks, int]:
-    """The ranks of a source's times, and how many packed values they make with so many keys."""
+    """The ranks of a source's times, and the number of packed values with this many keys."""
     instants = distinct(times.values)
     if len(instants) and instants[0] == MISSING:
         instants = instants[1:]

@@ -126,7 +126,7 @@ def _digits(kind: pa.DataType) -> tuple[int, int]:
 
 
 def _instant(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Of timestamps and dates. A time without zone is UTC, as everywhere in this store."""
+    """The common type of timestamps and dates. A time without a zone is UTC, as everywhere in this store."""
     times = [kind for kind in (one, other) if pa.types.is_timestamp(kind)]
     dates = [kind for kind in (one, other) if pa.types.is_date(kind)]
     if len(times) + len(dates) < 2:

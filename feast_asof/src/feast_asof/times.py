@@ -1,4 +1,4 @@
-"""Columns of instants, whatever they are written as, as whole numbers that compare."""
+"""Columns of instants in any notation, as integers that can be compared."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -53,7 +53,7 @@ class Catalogue:
                 yield view, feature
 
 
-# nightreel's own, whatever a home adds.
+# nightreel's own views and features, without those that a home adds.
 BUILTIN = Catalogue(builtin.VIEWS)
 
 

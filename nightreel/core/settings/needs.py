@@ -91,7 +91,7 @@ class FitNeeds(FeatureNeeds, Protocol):
 
 
 class SourceNeeds(FitNeeds, ListNeeds, Protocol):
-    """Features, and the candidate sources that are fitted beside them."""
+    """Features and candidate sources."""
 
     @property
     def retrieval(self) -> RetrievalSettings: ...

@@ -41,7 +41,7 @@ class RetrievalSettings(Section):
     candidates: str = Field(
         default="all",
         description="For objective `shown`: `all` videos, or a union of sources, such as "
-        "`als,popular,fresh,content_based`, with four times as many videos as the classifier hands on; "
+        "`als,popular,fresh,content_based`, with four times as many videos as the classifier keeps; "
         "`als_approximate` is `als` searched by faiss (extra `nightreel[search]`), for very many videos.",
     )
 

@@ -93,7 +93,7 @@ def _columns(frame: FeatureFrame, ranker: HybridRanker) -> Iterator[Column]:
             values = matrix[:, frame.names.index(name)]
             unknown = float((is_there & np.isnan(values)).mean())
             yield Column(name, values, name in ranker.encoding.categories, units, unknown)
-    # The weekday is left out: a day has one, whatever the week before looked like.
+    # The weekday is left out, because a single day has only one.
     for name in (columns.HOUR_OF_DAY, columns.ALS_SCORE):
         yield Column(name, matrix[:, frame.names.index(name)], False, len(matrix), 0.0)
     yield Column(CLASSIFIER, ranker.classify(matrix), False, len(matrix), 0.0)

@@ -18,7 +18,7 @@ _COMMENTS = {
     "time_zone": "where a day begins",
     "like_threshold": "a play is liked if its value is above this",
     "watch_ratio_clip": "a play's value counts up to this",
-    "long_view_s": "so many seconds played are liked too",
+    "long_view_s": "a play of at least this many seconds is liked, too",
     "raw_dir": "the folder with big_matrix.csv and the others",
     "length_unit": "of play time and length",
     "max_reject_share": "rows that cannot be right are kept apart, up to this share",
