@@ -24,7 +24,7 @@ from nightreel.core.catalogue import Catalogue, catalogue_of
 from nightreel.core.catalogue.declared import OWN
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 
@@ -35,7 +35,7 @@ class ApplyFacts(Facts):
     feature_views: int
 
 
-def apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
+def apply_definitions(settings: FeatureNeeds) -> StepResult[ApplyFacts]:
     """Register every definition in the registry of `settings.home`: `feast apply` without its prints.
 
     Works before any feature source is there. Applying the same definitions again changes nothing.

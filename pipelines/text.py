@@ -12,6 +12,7 @@ against a word segmenter in docs/decisions/text.md.
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, atomic_write, fingerprint
 from nightreel.core.play_days import read_days
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import FitNeeds, HomeNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative import before_first_refit
 from pipelines.known import read_known, require_tables
@@ -47,7 +49,7 @@ class TextFacts(Facts):
         return self.video_text_rows
 
 
-def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFacts]:
+def build_text(settings: FitNeeds, *, force: bool = False) -> StepResult[TextFacts]:
     """Write the source of `video_text`: video_id, event_timestamp, tfidf_0..49 float32.
 
     A row per video, and one for each arrival that changed its text.
@@ -55,7 +57,7 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFac
     Raises:
         InputError: if a table that ingest writes is missing.
     """
-    read, file = TEXT.reads(settings), settings.paths.feature_source(columns.VIDEO_TEXT)
+    read, file = _read_files(settings), settings.paths.feature_source(columns.VIDEO_TEXT)
     require_tables(read)
     attempt = TEXT.attempt(settings, read, force=force)
     if attempt.known is not None:
@@ -208,10 +210,14 @@ def _vectors(learnt_from: list[str], documents: list[str], seed: int, size: int)
     return found
 
 
+def _read_files(settings: HomeNeeds) -> tuple[Path, ...]:
+    return (settings.paths.interactions, *map(settings.paths.table, _TABLES))
+
+
 TEXT: Step[TextFacts] = Step(
     name="text",
     does="Express the videos' texts as numbers.",
-    reads=lambda settings: (settings.paths.interactions, *map(settings.paths.table, _TABLES)),
+    reads=_read_files,
     writes=lambda settings: (settings.paths.feature_source(columns.VIDEO_TEXT),),
     settings=("data.time_zone", "seed", "features.als.refit_days", "features.als.factors"),
     facts=TextFacts,

@@ -10,7 +10,7 @@ from feature_repo.online_rows import OnlineRows
 from feature_repo.open_store import store as open_store
 from nightreel.core.checksums import require_as_written
 from nightreel.core.disk import full_disk_named
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.lists.eligibility import default_as_of
@@ -18,7 +18,7 @@ from scoring.lists.eligibility import default_as_of
 _KEPT = "online_rows"
 
 
-def materialize(settings: Settings, as_of: datetime) -> StepResult[Facts]:
+def materialize(settings: FeatureNeeds, as_of: datetime) -> StepResult[Facts]:
     """Write each key's last values before the instant to the online store; skipped if it has them.
 
     Raises:

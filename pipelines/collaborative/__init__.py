@@ -20,8 +20,8 @@ from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
 from nightreel.core.play_days import files_by_day, rows_of
-from nightreel.core.settings import DataSettings, FeatureSettings, Settings
-from nightreel.core.settings.needs import DatabaseNeeds
+from nightreel.core.settings import DataSettings, FeatureSettings
+from nightreel.core.settings.needs import FitNeeds, HomeNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
@@ -49,7 +49,7 @@ class FactorFacts(Facts):
     als_cutoffs: list[str]
 
 
-def build_factors(settings: Settings, *, force: bool = False) -> StepResult[FactorFacts]:
+def build_factors(settings: FitNeeds, *, force: bool = False) -> StepResult[FactorFacts]:
     """Write the sources of `user_factors` and `video_factors`: a row per key and refit, list<float32>.
 
     Raises:
@@ -99,7 +99,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     return attempt.finished((interactions,), wrote, facts, outputs=wrote)
 
 
-def _sources(settings: DatabaseNeeds) -> tuple[Path, Path]:
+def _sources(settings: HomeNeeds) -> tuple[Path, Path]:
     return (
         settings.paths.feature_source(columns.USER_FACTORS),
         settings.paths.feature_source(columns.VIDEO_FACTORS),

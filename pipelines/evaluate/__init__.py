@@ -15,8 +15,8 @@ from nightreel.core.checksums import require_as_written
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
 from nightreel.core.play_days import table_exists
-from nightreel.core.settings import DataSettings, Paths, Settings
-from nightreel.core.settings.needs import RankerNeeds
+from nightreel.core.settings import DataSettings, Paths
+from nightreel.core.settings.needs import NightNeeds, RankerNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts
@@ -43,7 +43,7 @@ _SAMPLE_ROWS = 10
 _PRINTED = ("ndcg", "ndcg_graded", "precision", "recall", "map")
 
 
-def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateFacts]:
+def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[EvaluateFacts]:
     """Rank held-out pairs with every system and write the figures to `data/evaluation`.
 
     `next_day` comes first if `scoring.backtest` has made lists of past days with this model. metrics.json: a

@@ -19,7 +19,7 @@ from nightreel.core.cluster import engine
 from nightreel.core.logs import progress
 from nightreel.core.play_days import is_day_file
 from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import DatabaseNeeds, FeatureNeeds
+from nightreel.core.settings.needs import FeatureNeeds, HomeNeeds
 from nightreel.core.steps import Request, Step, StepResult
 from pipelines.collaborative import FACTORS
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
@@ -85,13 +85,13 @@ def _run_parts(settings: Settings, request: Request) -> list[StepResult[Any]]:
     return [*counted, *(part.run(settings, request) for part in _OF_TEXTS), fitted]
 
 
-def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
+def build_aggregates(settings: FeatureNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the profiles and the daily aggregates of users and videos: all sources but text and factors.
 
     Raises:
         InputError: if a table that ingest writes is missing.
     """
-    read, wrote = AGGREGATES.reads(settings), _sources_of_views(settings)
+    read, wrote = _read_files(settings), _sources_of_views(settings)
     require_tables(read)
     # A source that is older than a feature lacks its column.
     features = {view: BUILTIN.view(view).names for view in _VIEWS}
@@ -109,7 +109,11 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[V
     return attempt.finished(read, wrote, ViewFacts(rows_of_views=rows), outputs=wrote)
 
 
-def _sources_of_views(settings: DatabaseNeeds) -> tuple[Path, ...]:
+def _read_files(settings: HomeNeeds) -> tuple[Path, ...]:
+    return (settings.paths.interactions, *map(settings.paths.table, _TABLES))
+
+
+def _sources_of_views(settings: HomeNeeds) -> tuple[Path, ...]:
     return tuple(settings.paths.feature_source(view) for view in _VIEWS)
 
 
@@ -145,7 +149,7 @@ def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.D
 AGGREGATES: Step[ViewFacts] = Step(
     name="profiles and aggregates",
     does="Build the profiles and the daily aggregates of users and videos.",
-    reads=lambda settings: (settings.paths.interactions, *map(settings.paths.table, _TABLES)),
+    reads=_read_files,
     writes=_sources_of_views,
     settings=(
         "data.time_zone",
@@ -163,7 +167,7 @@ _OF_TEXTS: tuple[Step[Any], ...] = (TEXT, USER_TEXT)
 FEATURES: Step[FeaturesFacts] = Step(
     name="features",
     does="Build the parquet sources of the feature views, each value stamped when it became known.",
-    reads=AGGREGATES.reads,
+    reads=_read_files,
     writes=lambda settings: (settings.paths.features,),
     settings=(),
     facts=FeaturesFacts,

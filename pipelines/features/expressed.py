@@ -13,7 +13,7 @@ from nightreel.core.catalogue import View, catalogue_of
 from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
 from nightreel.core.play_days import files_by_day
-from nightreel.core.settings import DataSettings, FeatureSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, FeatureSettings, Paths
 from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
@@ -32,7 +32,7 @@ _FILES = {
 _RECORD = "features-of-"
 
 
-def build_expressed(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
+def build_expressed(settings: FeatureNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the views whose features have expressions; those that are no longer asked for are removed.
 
     Each view is skipped where its table, entries and settings are the same.

@@ -21,8 +21,7 @@ from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_f
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.formulas import lift
 from nightreel.core.checksums import is_usable
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import FeatureNeeds
+from nightreel.core.settings.needs import FeatureNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.features.category_counts import CATEGORY, LIKED, PLAYS, CategoryCounts
 from pipelines.features.expressed import write_frames
@@ -39,13 +38,13 @@ _CELLS = 4_000_000
 _ROWS_AT_A_TIME = 65_536
 
 
-def build_user_categories(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
+def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the source of `user_categories`: a row per user and day with a play of a known category.
 
     Raises:
         InputError: if a table or a source that it reads is missing.
     """
-    read, path = USER_CATEGORIES.reads(settings), settings.paths.feature_source(columns.USER_CATEGORIES)
+    read, path = _read_files(settings), settings.paths.feature_source(columns.USER_CATEGORIES)
     require_tables(read)
     attempt = USER_CATEGORIES.attempt(settings, read, force=force)
     if attempt.known is not None:
@@ -174,14 +173,15 @@ def _so_far(values: np.ndarray, user: np.ndarray) -> np.ndarray:
     return found
 
 
+def _read_files(settings: HomeNeeds) -> tuple[Path, ...]:
+    sources = map(settings.paths.feature_source, (columns.VIDEO_PROFILE, columns.USER_ACTIVITY))
+    return (settings.paths.interactions, *sources)
+
+
 USER_CATEGORIES: Step[ViewFacts] = Step(
     name="likes by category",
     does="Build the lists of how each user has received each first-level category.",
-    reads=lambda settings: (
-        settings.paths.interactions,
-        settings.paths.feature_source(columns.VIDEO_PROFILE),
-        settings.paths.feature_source(columns.USER_ACTIVITY),
-    ),
+    reads=_read_files,
     writes=lambda settings: (settings.paths.feature_source(columns.USER_CATEGORIES),),
     settings=("data.time_zone", "data.targets.like_threshold", "data.targets.long_view_s"),
     facts=ViewFacts,

@@ -13,8 +13,7 @@ from nightreel.core.artefacts import StepRecord, atomic_write
 from nightreel.core.checksums import remove_with_checksum
 from nightreel.core.log_layout import feature_name
 from nightreel.core.play_days import read_days
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import FitNeeds
+from nightreel.core.settings.needs import FitNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.collaborative import before_first_refit
 from pipelines.features.facts import ViewFacts
@@ -22,7 +21,7 @@ from pipelines.known import read_known, require_tables
 from pipelines.text import TEXT, digest_of_texts, text_features, versions_of_texts
 
 
-def build_user_text(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
+def build_user_text(settings: FitNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the source of `declared_user_text`; remove it if no column is declared as text."""
     path = settings.paths.feature_source(columns.USER_TEXT)
     texts = () if settings.data.log is None else settings.data.log.user_texts
@@ -30,7 +29,7 @@ def build_user_text(settings: Settings, *, force: bool = False) -> StepResult[Vi
         if path.is_file():
             remove_with_checksum(path)
         return USER_TEXT.skipped((), (), ViewFacts(rows_of_views={}))
-    read = USER_TEXT.reads(settings)
+    read = _read_files(settings)
     require_tables(read)
     attempt = USER_TEXT.attempt(settings, read, force=force or not path.is_file(), texts=texts)
     if attempt.known is not None:
@@ -67,10 +66,14 @@ def _build(settings: FitNeeds, log: Path, path: Path, texts: tuple[str, ...], *,
     return documents.height
 
 
+def _read_files(settings: HomeNeeds) -> tuple[Path, Path]:
+    return settings.paths.interactions, settings.paths.table("users")
+
+
 USER_TEXT: Step[ViewFacts] = Step(
     name="user text",
     does="Turn the texts of users that `[data]` declares into numbers.",
-    reads=lambda settings: (settings.paths.interactions, settings.paths.table("users")),
+    reads=_read_files,
     writes=lambda settings: (
         (settings.paths.feature_source(columns.USER_TEXT),)
         if settings.data.log is not None and settings.data.log.user_texts

@@ -14,8 +14,7 @@ import polars as pl
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.play_days import is_day_file, scan_days
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import LogNeeds
+from nightreel.core.settings.needs import ListNeeds, LogNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.ingest.changes import note_changes
 from pipelines.ingest.days_written import DamagedDayError, require_usable_days
@@ -46,7 +45,7 @@ __all__ = ["INGEST", "ingest", "read_delivery"]
 _log = get_logger(__name__)
 
 
-def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts]:
+def ingest(settings: ListNeeds, *, force: bool = False) -> StepResult[IngestFacts]:
     """Check the raw files and write `data/tables` and `data/rejects`: a parquet file each, plays by day.
 
     Raises:

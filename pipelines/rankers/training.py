@@ -10,7 +10,7 @@ from feast import FeatureStore
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.memory import give_back_memory
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import RankerNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
@@ -57,7 +57,7 @@ class TrainFacts(Facts):
         return (self.verdict,)
 
 
-def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
+def train(settings: RankerNeeds, *, force: bool = False) -> StepResult[TrainFacts]:
     """Fit the rankers on all plays but the last days, and register them as a new model version.
 
     It becomes the champion if it is not worse on the holdout. The same data, settings and seed give the same

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from feature_repo.open_store import store as open_store
 from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
-from nightreel.core.settings import Settings, settings_file
+from nightreel.core.settings import settings_file
+from nightreel.core.settings.needs import RankerNeeds
 from nightreel.core.steps import Facts, StepResult
 from pipelines.rankers.training import TRAIN
 from pipelines.rankers.training_data import sources
@@ -34,7 +35,7 @@ class TuneFacts(Facts):
     best: dict[str, Any] = Field(serialization_alias="best settings")
 
 
-def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False) -> StepResult[TuneFacts]:
+def tune(settings: RankerNeeds, *, trials: int, minutes: float, write: bool = False) -> StepResult[TuneFacts]:
     """Make trials of the rankers' settings, and write the study's table and its best settings.
 
     The study continues where it was stopped.

@@ -13,7 +13,8 @@ from typing import Any
 
 from nightreel.core.artefacts import fingerprint, fingerprint_of_files
 from nightreel.core.logs import progress
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
@@ -51,7 +52,7 @@ class BacktestFacts(Facts):
     trained_before: str
 
 
-def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestFacts]:
+def backtest(settings: NightNeeds, *, force: bool = False) -> StepResult[BacktestFacts]:
     """Make the lists of the last `backtest_days` days, as of each day's start, in `data/backtest`.
 
     A file whose inputs have not changed is kept, so an interrupted backtest continues where it stopped.

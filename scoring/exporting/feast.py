@@ -19,7 +19,7 @@ from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.local_days import INSTANT
 from scoring.database.connection import reading
@@ -33,7 +33,7 @@ _at_video, _at_score = NAMES.index(columns.VIDEO_ID), NAMES.index(columns.SCORE)
 
 
 def export_to_feast(
-    settings: Settings, run_id: int | None, *, now: datetime | None = None
+    settings: NightNeeds, run_id: int | None, *, now: datetime | None = None
 ) -> StepResult[ExportFacts]:
     """Write the lists to the source of `user_recommendation`, register the view, and fill the online store.
 

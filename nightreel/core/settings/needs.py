@@ -27,6 +27,9 @@ class HomeNeeds(Protocol):
     """The files of the home, and the values of settings, by name, that a step or a fit records."""
 
     @property
+    def home(self) -> Path: ...
+
+    @property
     def paths(self) -> Paths: ...
 
     def value(self, name: str) -> Any:
@@ -55,9 +58,6 @@ class LogNeeds(HomeNeeds, Protocol):
 
 class MirrorNeeds(LogNeeds, Protocol):
     """A home, and the URL that it is kept at."""
-
-    @property
-    def home(self) -> Path: ...
 
     @property
     def home_url(self) -> str | None: ...
