@@ -151,7 +151,7 @@ def _locked_folder(database: Path, parent: Path) -> tuple[Path, int]:
 @contextmanager
 def _by_adbc(file: Path) -> Iterator["dbapi.Cursor"]:
     """A cursor of ADBC's, whose errors become those of Python's SQLite."""
-    # It imports pandas where that is installed: commands that move no rows do without.
+    # The import loads pandas if it is installed, which commands that move no rows do not need.
     from adbc_driver_manager import dbapi
 
     driver, uri = adbc_driver_sqlite._driver_path(), {"uri": str(file)}

@@ -191,7 +191,7 @@ class NextDayScoring:
         starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
         parts = [slice(first, last) for first, last in pairwise(starts.tolist())]
         kept = [scored.kept(part, filter_size(self.settings.ranker, self.settings.lists)) for part in parts]
-        # All users at once: a call of the models costs more than a few rows.
+        # All users at once, because a call of the models costs more than a few rows.
         scored.order(np.concatenate([np.zeros(0, np.int64), *kept]))
         rewatch = self.candidates.rewatch(users)
         found = [
@@ -276,7 +276,7 @@ class NextDayScoring:
         return lists
 
     def _rows(self, users: np.ndarray, at_least: int) -> Rows:
-        # Caps may pass over many candidates: then everything that is open is one.
+        # Caps may skip many candidates, so here everything that is open is a candidate.
         least = len(self.candidates.video_id) if self.candidates.caps else at_least
         return self.night.rows(
             self.candidates.user_id[users],

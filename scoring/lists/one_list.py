@@ -1,4 +1,4 @@
-"""One list, before it is a user's."""
+"""One list for many users."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from scoring.lists.rows import POPULAR, Lists
 
 @dataclass(frozen=True)
 class OneList:
-    """One list, of no user yet; all arrays as in Lists."""
+    """One list without a user; all arrays are as in Lists."""
 
     video_id: np.ndarray
     score: np.ndarray

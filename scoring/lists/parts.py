@@ -118,7 +118,7 @@ class _Shown:
     rules: ListRules | None
 
     def opened(self) -> Callable[[Any], Lists]:
-        """The model is loaded, and asked of the videos, once."""
+        """Load the model and evaluate its splits on videos, once."""
         with TemporaryDirectory(prefix="nightreel-model-") as folder:
             for name, content in self.model.items():
                 (Path(folder) / name).write_bytes(content)
@@ -137,13 +137,13 @@ class _Shown:
 
 @dataclass(frozen=True)
 class _NextDay:
-    """The night travels whole: sources and histories are those of all users."""
+    """The whole night is sent to each process: sources and histories are those of all users."""
 
     whole: NextDayScoring
     rules: ListRules | None
 
     def opened(self) -> Callable[[Any], Lists]:
-        """Nothing is left to be made."""
+        """Nothing has to be prepared."""
 
         def lists(rows: slice) -> Lists:
             found = Lists.concatenate(self.whole.blocks(rows.start, rows.stop))

@@ -58,8 +58,8 @@ __all__ = [
     "skip_user",
 ]
 
-# What goes when a run goes.
+# Tables whose rows are removed with their run.
 OF_RUNS = (recommendation, related_recommendation, popular_recommendation, shared_list_run)
 
-# What has ids, whose types are those of the home's.
+# Tables with ids, which have the types of the home's ids.
 OF_IDS = (recommendation, related_recommendation, popular_recommendation, blocklist, skip_user, list_repeat)

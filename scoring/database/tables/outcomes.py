@@ -78,7 +78,7 @@ list_outcome = Table(
     *_counts(),
 )
 
-# The same rows by what brought them; one that several sources brought counts for each.
+# The same rows by candidate source; a row that several sources named counts for each.
 list_candidate = Table(
     "list_candidate",
     metadata,
@@ -105,10 +105,10 @@ list_arm = Table(
     metadata,
     _night_key(),
     Column("arm", String(64), primary_key=True),
-    # As in the settings: the first arm is the baseline, and another salt is another experiment.
+    # As in the settings; the first arm is the baseline, and another salt makes another experiment.
     Column("position", Integer, nullable=False),
     Column("salt", Text, nullable=False),
-    # What the settings ask for, of all users.
+    # The share of all users in the settings.
     Column("share", Double, nullable=False),
     Column("model_version", Text, nullable=False),
     Column("users", Integer, nullable=False),
@@ -133,7 +133,7 @@ list_reach = Table(
     Column("depth", Integer, primary_key=True, autoincrement=False),
     Column("users_list", Integer, nullable=False),
     Column("users_popularity", Integer, nullable=False),
-    # Reached by one of the two and not by the other: what a paired interval is made of.
+    # Users reached by one of the two and not by the other, for a paired interval.
     Column("list_only", Integer, nullable=False),
     Column("popularity_only", Integer, nullable=False),
 )

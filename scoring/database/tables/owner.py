@@ -29,8 +29,8 @@ skip_user = Table(
     Column("reason", Text),
 )
 
-# What the owner wants of lists beside the model's order. `item` is of `item_kind`, as the log or the
-# videos' files have it; a rule without one is of nothing.
+# The owner's rules for lists, besides the model's order. `item` is of `item_kind`, as the log or the
+# videos' files have it; a rule for an unknown item has no effect.
 list_rule = Table(
     "list_rule",
     metadata,

@@ -51,7 +51,7 @@ recommendation_run = Table(
     Column("replay", Boolean, nullable=False, server_default=false()),
     # JSON: each arm of the experiment, with its share, model version and settings; none without one.
     Column("arms", Text),
-    # What went otherwise than the rules asked, a line each.
+    # A line for each rule that some lists could not meet.
     Column("remarks", Text),
     CheckConstraint(f"status IN ('{RUNNING}', '{PUBLISHED}', '{STORED}', '{FAILED}')", name="known_status"),
     CheckConstraint("k >= 1", name="k_from_1"),
@@ -88,7 +88,7 @@ recommendation = Table(
 )
 
 
-# For each video those that are nearest to it.
+# The related videos of each video.
 related_recommendation = Table(
     columns.RELATED,
     metadata,
@@ -117,7 +117,7 @@ popular_recommendation = Table(
     sqlite_with_rowid=False,
 )
 
-# What a run has of those two kinds: how many lists, and how many of them have fewer than k rows.
+# Counts of a run's lists of these two kinds: all, and those with fewer than k rows.
 shared_list_run = Table(
     "shared_list_run",
     metadata,
@@ -177,7 +177,7 @@ job_run = Table(
     CheckConstraint("attempts >= 1", name="attempts_from_1"),
 )
 
-# What a row of a list says, beside whose and which run's it is.
+# The columns of a list's row besides its run and user.
 ROW_FIELDS = (
     columns.RANK,
     columns.VIDEO_ID,
