@@ -33,6 +33,7 @@ from pipelines.evaluate.trials import Trial, trial
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.filtering import filter_size
 from pipelines.repeat_discount import FITTED
 
 __all__ = ["EVALUATE", "evaluate"]
@@ -62,7 +63,8 @@ def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[Evaluat
         truth_file(settings.data),
         *inputs(settings.paths),
     ]
-    attempt = EVALUATE.attempt(settings, files, force=force, model=model.version)
+    kept = filter_size(settings.ranker, settings.lists)
+    attempt = EVALUATE.attempt(settings, files, force=force, model=model.version, filter_k=kept)
     metrics = settings.paths.evaluation / "metrics.json"
     if attempt.known is not None:
         return EVALUATE.skipped(read, (metrics,), attempt.known)
@@ -238,6 +240,7 @@ EVALUATE: Step[EvaluateFacts] = Step(
         "evaluation.backtest_days",
         "lists.repeat_discount",
         "ranker.filter_k",
+        "retrieval.sources",
     ),
     facts=EvaluateFacts,
     run=lambda settings, request: evaluate(settings, force=request.force),

@@ -17,6 +17,7 @@ from pipelines import model_registry
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets
 from pipelines.rankers.boosting import fit_rankers
 from pipelines.rankers.classes import Classes
+from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.list_order import PastLists, with_fitted_order
@@ -69,7 +70,9 @@ def train(settings: RankerNeeds, *, force: bool = False) -> StepResult[TrainFact
     read = sources(settings)
     store = open_store()
     files, features = [*read, *_matrix(settings.paths)], service_features(store)
-    attempt = TRAIN.attempt(settings, files, force=force, features=features)
+    # Longer lists than `ranker.filter_k` lengthen the filter, whose lists the holdout judges.
+    kept = filter_size(settings.ranker, settings.lists)
+    attempt = TRAIN.attempt(settings, files, force=force, features=features, filter_k=kept)
     pointer = settings.paths.models / model_registry.CHAMPION
     if attempt.known is not None:
         return TRAIN.skipped(read, (pointer,), attempt.known)
@@ -200,14 +203,8 @@ TRAIN: Step[TrainFacts] = Step(
         "data.targets.watch_ratio_clip",
         "evaluation.holdout_days",
         "evaluation.backtest_days",
-        "ranker.lightgbm.num_iterations",
-        "ranker.lightgbm.learning_rate",
-        "ranker.regressor.learning_rate",
-        "ranker.lightgbm.num_leaves",
-        "ranker.lightgbm.min_data_in_leaf",
-        "ranker.lightgbm.feature_fraction",
-        "ranker.lightgbm.lambda_l2",
-        "ranker.lightgbm.early_stopping_round",
+        "ranker.lightgbm",
+        "ranker.regressor",
         "ranker.filter_k",
         "ranker.objective",
         "evaluation.tuning_share",

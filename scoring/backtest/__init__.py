@@ -18,7 +18,7 @@ from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
-from pipelines.labels import LABEL_SETTINGS, LengthBuckets
+from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
@@ -33,11 +33,9 @@ from scoring.database.run_digest import LIST_SETTINGS, SHARED_LIST_SETTINGS
 
 __all__ = ["BACKTEST", "backtest"]
 
-# Beside those of the published lists: of the label, and of the fits of the candidate sources.
+# Beside those of the published lists.
 _SETTINGS = (
     *LIST_SETTINGS,
-    *LABEL_SETTINGS,
-    "seed",
     "features.als.factors",
     "evaluation.backtest_days",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nightreel.core.artefacts import fingerprint, fingerprint_of_files
 from nightreel.core.settings.needs import NightNeeds
+from pipelines.labels import LABEL_SETTINGS
 from scoring.lists.arms import Arm
 from scoring.lists.eligibility import Exclusions
 
@@ -14,6 +15,9 @@ SHARED_LIST_SETTINGS = ("lists.shared",)
 # The same of all lists.
 LIST_SETTINGS = (
     "data.time_zone",
+    # Read by the fits of the candidate sources.
+    *LABEL_SETTINGS,
+    "data.targets.watch_ratio_clip",
     "seed",
     "lists.top_k",
     "ranker.filter_k",

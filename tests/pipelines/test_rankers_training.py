@@ -13,6 +13,7 @@ from nightreel.core.settings import Settings, load_settings
 from nightreel.core.steps import StepResult
 from pipelines import model_registry
 from pipelines.rankers import HybridRanker, train
+from pipelines.rankers.training import TRAIN
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
@@ -95,6 +96,14 @@ def test_a_second_run_is_skipped_and_says_the_same(settings: Settings, result: S
     again = train(settings)
     assert again.skipped
     assert again.summary["version"] == result.summary["version"]
+
+
+def test_every_parameter_of_lightgbm_decides_the_version(settings: Settings) -> None:
+    cat_smooth = settings.ranker.lightgbm.model_copy(update={"cat_smooth": 5.0})
+    assert TRAIN.settings_in(settings.changed({"ranker.lightgbm": cat_smooth}))["ranker.lightgbm"] == {
+        **TRAIN.settings_in(settings)["ranker.lightgbm"],
+        "cat_smooth": 5.0,
+    }
 
 
 def test_forced_again_it_makes_the_very_same_version(settings: Settings, result: StepResult) -> None:

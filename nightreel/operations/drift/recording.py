@@ -24,6 +24,7 @@ from nightreel.operations.drift import stored
 from nightreel.operations.drift.distributions import Distribution, population_stability_index
 from nightreel.operations.drift.samples import Column, Sample
 from pipelines import model_registry
+from pipelines.labels import LABEL_SETTINGS
 from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import usual_days
@@ -203,7 +204,7 @@ DRIFT: Step[DriftFacts] = Step(
         settings.paths.models,
     ),
     writes=lambda settings: (stored.folder(settings.paths),),
-    settings=("data.time_zone",),
+    settings=("data.time_zone", *LABEL_SETTINGS),
     facts=DriftFacts,
     run=lambda settings, _: record_drift(settings),
 )
