@@ -12,6 +12,7 @@ from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.common_order import means_over_users
@@ -82,19 +83,37 @@ def test_als_score_helps_whom_it_has_told_of(
 def test_what_is_personal_counts_less_where_users_like_what_all_are_thought_to(
     ranker: HybridRanker, data: TrainingData, settings: Settings
 ) -> None:
-    """And as much as it did where each likes what is thought of them."""
-    lists = PastLists.of(data, open_store(), settings)
-    assert lists is not None
-    pairs = PairRanker.of(ranker, lists.joined)
-    users = np.arange(len(lists.seen))
-    own = np.concatenate([part for _, _, part in pairs.block(users).regressed_grid()])
-    common = means_over_users(pairs, users)
+    """Not at all if they like nothing else, and as before where each likes what is thought of them."""
+    found = PastLists.of(data, open_store(), settings)
+    assert found is not None
+    lists = replace(found, joined=_of_all_tastes(found.joined))
+    every = np.arange(len(lists.seen))
+    grids = [*PairRanker.of(ranker, lists.joined).block(every).regressed_grid()]
+    als, regressed = (np.concatenate([grid[side] for grid in grids]) for side in (1, 2))
+    # The trees hardly tell users apart: with als_score in the order no list is everyone's.
+    order = Blend(
+        {REGRESSOR: 1.0, columns.ALS_SCORE: 4.0},
+        {REGRESSOR: float(regressed.mean()), columns.ALS_SCORE: float(als.mean())},
+        {REGRESSOR: float(regressed.std()), columns.ALS_SCORE: float(als.std())},
+    )
+    personal = replace(ranker, order=order)
+    own = np.stack([personal.ordering(*scores) for scores in zip(regressed, als, strict=True)])
+    common = means_over_users(PairRanker.of(personal, lists.joined), every)
     np.testing.assert_allclose(common, own.mean(axis=0))
-    everyones = with_fitted_shrinkage(ranker, _liking(lists, np.broadcast_to(common, own.shape))).shrinkage
-    # These trees hardly tell users apart: a segment whose lists are everyone's already has nothing to gain.
-    assert min(everyones.weights[1:]) < 1, "users with a history"
-    assert with_fitted_shrinkage(ranker, _liking(lists, own)).shrinkage.changes_nothing
-    assert with_fitted_shrinkage(ranker, None).shrinkage.changes_nothing
+    everyones = with_fitted_shrinkage(personal, _liking(lists, np.broadcast_to(common, own.shape))).shrinkage
+    assert len(everyones.weights) > 2
+    assert set(everyones.weights[1:]) == {0.0}, "users with a history"
+    assert with_fitted_shrinkage(personal, _liking(lists, own)).shrinkage.changes_nothing
+    assert with_fitted_shrinkage(personal, None).shrinkage.changes_nothing
+
+
+def _of_all_tastes(joined: JoinedFeatures) -> JoinedFeatures:
+    """The same users and videos, with als_scores that no two users share."""
+    random = np.random.default_rng(8)
+    factors = [
+        random.normal(size=of.shape).astype(np.float32) for of in (joined.user_factors, joined.video_factors)
+    ]
+    return replace(joined, user_factors=factors[0], video_factors=factors[1])
 
 
 def _liking(lists: PastLists, scores: np.ndarray) -> PastLists:
