@@ -1,9 +1,5 @@
 """What every test shares: the demo, made once in a session by the real command."""
 
-# First of all, so that Feast comes without its checks of types, as in the command: with them, what tests do
-# through Feast takes twice the time.
-import feature_repo  # noqa: F401  # isort: skip
-
 import os
 import subprocess
 import sys
@@ -85,6 +81,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        # Before any test does, so that Feast comes without its checks of types, as in the command: with them,
+        # what is done through Feast takes twice the time. Who only hands out tests needs no Feast.
+        import feature_repo  # noqa: F401
     forks.address = getattr(config, "workerinput", {}).get(_FORK_SERVER)
     if os.environ.get("RECORD_DURATIONS") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Recorder())
@@ -107,9 +107,20 @@ def nightreel() -> Nightreel:
     return _run_nightreel
 
 
+# The real command with less data: `make test-slow` makes the whole demo.
+DEMO_USERS = 300
+_SMALL_DEMO = f"""
+from dataclasses import replace
+from nightreel.operations import synthetic_home
+size = dict(users={DEMO_USERS}, videos=1_000, interactions=60_000, days=35)
+synthetic_home.DEMO = replace(synthetic_home.DEMO, **size)
+from nightreel.cli import main
+main()
+"""
 # What the demo would choose, without the contest and most lists of past days, which take most of its time.
 _SHORT_DEMO = """schedule.max_data_age_hours = 0
 ranker.objective = "shown"
+ranker.lightgbm.num_iterations = 100
 retrieval.sources = "als,recent_2d"
 evaluation.backtest_days = 1
 """
@@ -117,14 +128,23 @@ evaluation.backtest_days = 1
 
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home that `nightreel demo` fills: synthetic data, features, models, figures and lists.
+    """The home that `nightreel demo` fills with a small world: raw data, features, models, figures and lists.
 
     As the oldest processor computes it, whose kernels hardly another test meets.
     """
     folder = tmp_path_factory.mktemp("demo")
     (folder / "demo").mkdir()
     (folder / "demo" / "nightreel.toml").write_text(_SHORT_DEMO, encoding="utf-8")
-    done = _run_nightreel("demo", "--home", "demo", cwd=folder, fresh=True, **LOWEST)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _SMALL_DEMO, "demo", "--home", "demo"],
+        cwd=folder,
+        env={**inherited, **LOWEST},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
     assert done.returncode == 0, done.stderr
     (folder / "demo" / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return folder / "demo"

@@ -40,6 +40,7 @@ def _equal(found: pa.Table, wanted: pa.Table) -> None:
         assert found[name].combine_chunks().equals(wanted[name].combine_chunks()), name
 
 
+@pytest.mark.slow
 def test_a_path_of_many_files_gives_the_rows_of_the_local_job(cluster: Any, tmp_path: Path) -> None:
     views = views_of(1)
     entities = entities_of(2, 5_000).append_column("day", pa.array(np.arange(5_000) % 3))
@@ -98,7 +99,7 @@ def test_rows_in_memory_and_on_demand_features_are_joined_too(cluster: Any, tmp_
     _same(job)
 
 
-def test_a_path_is_not_read_by_the_process_that_asks(cluster: Any, tmp_path: Path) -> None:
+def test_a_path_is_not_read_by_the_process_that_asks(tmp_path: Path) -> None:
     views = views_of(5)
     store = open_store(tmp_path / "repo", views)
     path = tmp_path / "entities.parquet"
@@ -110,6 +111,7 @@ def test_a_path_is_not_read_by_the_process_that_asks(cluster: Any, tmp_path: Pat
         job.to_arrow()
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_read_is_one_line_before_any_row_is(cluster: Any, tmp_path: Path) -> None:
     views = views_of(7)
     store = open_store(tmp_path / "repo", views)

@@ -199,8 +199,11 @@ class Shell:
         if arguments[0] == "browse":
             with self._browsing(given, *arguments[1:]):
                 return
+        # Nothing is due: a night that had begun would be waited for.
+        never = {"NIGHTREEL_SCHEDULE_CRON": "0 0 29 2 *"}
+        environment = self._environment(given | never)
         process = forks.start(
-            ["nightreel", *arguments], env=self._environment(given), stderr=subprocess.PIPE, cwd=self._home
+            ["nightreel", *arguments], env=environment, stderr=subprocess.PIPE, cwd=self._home
         )
         assert process.stderr is not None
         assert "scheduler started" in process.stderr.readline()

@@ -138,8 +138,8 @@ def test_a_second_job_at_once_is_told_who_is_first(tmp_path: Path) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Sixty users' raw files, and settings for quick models."""
-    return make_synthetic_home(tmp_path, monkeypatch, SETTINGS, users=60, videos=120, plays=8_000, days=21)
+    """Forty users' raw files, and settings for quick models."""
+    return make_synthetic_home(tmp_path, monkeypatch, SETTINGS, users=40, videos=80, plays=4_000, days=14)
 
 
 def _do(settings: Settings, stages: list[Stage]) -> None:

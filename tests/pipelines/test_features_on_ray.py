@@ -14,6 +14,7 @@ def _sources(settings: Settings) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(settings.paths.features.iterdir())}
 
 
+@pytest.mark.slow
 def test_sources_are_those_of_the_local_engine_on_the_first_night_and_the_next(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

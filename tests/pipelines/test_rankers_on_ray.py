@@ -13,6 +13,7 @@ from tests.conftest import Nightreel
 from tests.fixtures.scored_home import make_scored_home
 
 
+@pytest.mark.slow
 def test_a_version_is_registered_with_both_models_and_what_made_them(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,8 +72,9 @@ def test_a_source_is_the_same_whatever_happens_from_the_cutoff_on(name, settings
         (5 - pl.col(columns.WATCH_RATIO)).alias(columns.WATCH_RATIO).cast(pl.Float32),
     )
     assert after.height
-    assert np.array_equal(_scores(name, LOG, settings), _scores(name, before, settings))
-    assert np.array_equal(_scores(name, LOG, settings), _scores(name, pl.concat([before, changed]), settings))
+    scores = _scores(name, LOG, settings)
+    assert np.array_equal(scores, _scores(name, before, settings))
+    assert np.array_equal(scores, _scores(name, pl.concat([before, changed]), settings))
 
 
 @pytest.mark.parametrize("name", RETRIEVAL_SOURCES)

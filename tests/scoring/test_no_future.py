@@ -31,7 +31,8 @@ from scoring.lists.next_day import night_of
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 
-LOG = make_log(9, users=60, videos=80, plays=9_000)
+# One day from CUT on, which is all that is asked; the holdout, which no model learns from, begins there too.
+LOG = make_log(9, users=60, videos=80, plays=7_000, days=7)
 CUT = midnight(FIRST_DAY + timedelta(days=6))
 CUT_US = round(CUT.timestamp() * 1_000_000)
 # On this log the transformer is no better than popularity, so that it is not used: test_retrieval.py and
@@ -47,6 +48,8 @@ retrieval.source_k = 8
 lists.shared.related_k = 5
 lists.shared.popular_k = 8
 lists.shared.segments = ["user_active_degree"]
+evaluation.holdout_days = 1
+evaluation.backtest_days = 1
 """
 SYSTEMS = (
     *("hybrid", "hybrid_next_day", "hybrid_shown", "classifier", "regressor"),

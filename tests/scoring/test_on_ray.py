@@ -78,9 +78,7 @@ def _parts(settings: Settings) -> list[Path]:
 
 
 # Loaders write to PostgreSQL, each a process; SQLite has one writer.
-@pytest.mark.parametrize(
-    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
-)
+@pytest.mark.slow
 def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
     settings = settings.changed(SHARED)
     local = score_and_publish(settings, as_of=AS_OF, publish=True).summary
