@@ -40,6 +40,7 @@ from nightreel.core.settings import (
     load_settings,
     settings_of_home,
 )
+from nightreel.core.settings.needs import FeatureNeeds
 
 REPOSITORY: Path = Path(__file__).resolve().parent
 _KINDS = {"feature_view": FeatureView, "on_demand_feature_view": OnDemandFeatureView}
@@ -50,7 +51,7 @@ _POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOffline
 _STARTED_IN = Path.cwd()
 # Where `make demo` puts its home.
 _DEMO = REPOSITORY.parent / "demo"
-_working_on: list[Settings] = []
+_working_on: list[FeatureNeeds] = []
 
 
 def _say_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -66,7 +67,7 @@ if Path(sys.argv[0]).stem == "feast":
 
 
 @contextmanager
-def working_on(settings: Settings) -> Iterator[None]:
+def working_on(settings: FeatureNeeds) -> Iterator[None]:
     """Let Feast work on the home of these settings until the block ends, regardless of the environment."""
     _working_on.append(settings)
     try:
@@ -75,7 +76,7 @@ def working_on(settings: Settings) -> Iterator[None]:
         _working_on.pop()
 
 
-def current_settings() -> Settings:
+def current_settings() -> FeatureNeeds:
     """The settings as `nightreel` itself would find them, also where Feast has changed the current folder.
 
     Raises:

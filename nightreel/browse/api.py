@@ -19,8 +19,7 @@ from nightreel.browse.openapi import ROOT, document
 from nightreel.browse.parameters import given_id, given_number, given_run
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import DatabaseNeeds
+from nightreel.core.settings.needs import BrowseNeeds, DatabaseNeeds
 from scoring.database.connection import reading
 from scoring.database.history import run_facts
 from scoring.database.schema import require_current
@@ -33,14 +32,14 @@ LIMIT, LIMIT_MAX = 100, 1_000
 _USERS_MAX = 100
 _HOW = "They are made where the setting [lists.shared] {} is above 0 (docs/lists.md)."
 _HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-Answer = Callable[[Settings, Mapping[str, str]], Mapping[str, Any]]
+Answer = Callable[[BrowseNeeds, Mapping[str, str]], Mapping[str, Any]]
 
 
 class NotThereError(NightreelError):
     """The requested user, video or run does not exist."""
 
 
-def api_routes(settings: Settings) -> list[Route]:
+def api_routes(settings: BrowseNeeds) -> list[Route]:
     """A route for each address of the API; the page that documents it is among the pages."""
     reader: list[ListReader] = []
 

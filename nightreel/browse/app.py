@@ -18,10 +18,10 @@ from nightreel.browse.api import api_routes, failure
 from nightreel.browse.login import Login
 from nightreel.browse.openapi import ROOT
 from nightreel.browse.pages import error_page, headers, make_environment, page_routes
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import BrowseNeeds
 
 
-def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
+def make_app(settings: BrowseNeeds, *, hosts: tuple[str, ...]) -> Starlette:
     """The application; requests for any host name outside `hosts` (`*`: any) are refused.
 
     Otherwise a page on the network could read this one through a name of its own (DNS rebinding).

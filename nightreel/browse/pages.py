@@ -28,8 +28,8 @@ from nightreel.browse.why import why_page
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import BrowseSettings, Settings
-from nightreel.core.settings.needs import DatabaseNeeds, PageNeeds
+from nightreel.core.settings import BrowseSettings
+from nightreel.core.settings.needs import BrowseNeeds, DatabaseNeeds, PageNeeds
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.outcomes.log import LIKED, PLAYED
@@ -37,7 +37,7 @@ from scoring.outcomes.log import LIKED, PLAYED
 FOLDER = Path(__file__).parent / "templates"
 _DAYS, _DAYS_MAX = 30, 36_500
 _NO_RUN = "There is no such run with lists: it failed, was pruned, or never was."
-Page = Callable[[Settings, Mapping[str, str]], tuple[str, int, dict[str, Any]]]
+Page = Callable[[BrowseNeeds, Mapping[str, str]], tuple[str, int, dict[str, Any]]]
 
 
 def make_environment() -> Environment:
@@ -63,7 +63,7 @@ def headers(settings: BrowseSettings) -> dict[str, str]:
     }
 
 
-def page_routes(settings: Settings, environment: Environment) -> list[Route]:
+def page_routes(settings: BrowseNeeds, environment: Environment) -> list[Route]:
     """A route for each page and for the style sheet."""
 
     def answer(page: Page, request: Request) -> Response:
@@ -187,7 +187,7 @@ def _drift(settings: DatabaseNeeds, _given: Mapping[str, str]) -> tuple[str, int
     return "drift.html", 200, drift_page(settings.paths)
 
 
-def _why(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _why(settings: BrowseNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     user, video = (given_id(settings.paths, given, name) for name in ("user", "video"))
     found = why_page(settings, user, video, given_run(given))
     return "why.html", 404 if found.is_missing else 200, {"page": found}

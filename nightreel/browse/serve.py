@@ -7,12 +7,12 @@ from ipaddress import ip_address
 from multiprocessing.connection import wait
 
 from nightreel.core.errors import BusyError, InputError, NightreelError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import BrowseNeeds
 
 _OF_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
-def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None:
+def serve(settings: BrowseNeeds, host: str, port: int, *, workers: int = 1) -> None:
     """Serve on this address until SIGINT or SIGTERM; port 0 picks any free one.
 
     Raises:
@@ -42,7 +42,7 @@ def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None
         _work_in_processes(settings, hosts, listening, workers)
 
 
-def _work(settings: Settings, hosts: tuple[str, ...], listening: socket.socket) -> None:
+def _work(settings: BrowseNeeds, hosts: tuple[str, ...], listening: socket.socket) -> None:
     # These imports take seconds, so they come after all checks; a parent of serving processes needs none.
     import uvicorn
 
@@ -63,7 +63,7 @@ def _work(settings: Settings, hosts: tuple[str, ...], listening: socket.socket) 
 
 
 def _work_in_processes(
-    settings: Settings, hosts: tuple[str, ...], listening: socket.socket, workers: int
+    settings: BrowseNeeds, hosts: tuple[str, ...], listening: socket.socket, workers: int
 ) -> None:
     """Processes that share the socket; all end when this one is stopped, or when one of them ends."""
     # Spawned, not forked: threads of polars may run here already.

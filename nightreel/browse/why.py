@@ -17,7 +17,8 @@ from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.errors import BusyError, InputError
-from nightreel.core.settings import DataSettings, FeatureSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, FeatureSettings, Paths
+from nightreel.core.settings.needs import BrowseNeeds
 from pipelines.known import last_arrival
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.database.connection import reading
@@ -78,7 +79,7 @@ def link_to_why(rows: list[dict[str, Any]], user: object, run: int, said: str) -
 
 
 def why_page(
-    settings: Settings, user: int | str | None, video: int | str | None, run_id: int | None
+    settings: BrowseNeeds, user: int | str | None, video: int | str | None, run_id: int | None
 ) -> WhyPage:
     """Explain the video of the user's list.
 
@@ -118,7 +119,7 @@ def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: s
         )
 
 
-def _explained(settings: Settings, user: int | str, video: int | str, run_id: int) -> "Explanation | str":
+def _explained(settings: BrowseNeeds, user: int | str, video: int | str, run_id: int) -> "Explanation | str":
     """The explanation, or a remark that there is no list to explain."""
     if not _one_at_a_time.acquire(timeout=_WAIT_S):
         raise BusyError("Other requests for reasons are being answered.", "Ask again in a minute.")

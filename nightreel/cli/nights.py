@@ -28,6 +28,7 @@ from nightreel.core.errors import InputError
 
 if TYPE_CHECKING:
     from nightreel.core.settings import Settings
+    from nightreel.core.settings.needs import NightNeeds
     from nightreel.core.steps import StepResult
     from scoring.database.score_facts import ScoreFacts
 
@@ -95,7 +96,7 @@ def score(
     from scoring.database.dry_run import without_writing
     from scoring.database.publish import SCORE, score_and_publish
 
-    def step(settings: "Settings") -> "StepResult[ScoreFacts]":
+    def step(settings: "NightNeeds") -> "StepResult[ScoreFacts]":
         return score_and_publish(
             settings,
             as_of=instant,

@@ -11,8 +11,8 @@ from nightreel.core import columns
 from nightreel.core.clock import require_not_future
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.settings import Paths, Settings
-from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import BackfillNeeds, DatabaseNeeds, ScheduleNeeds
 from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.due import next_due
 from pipelines import model_registry
@@ -59,7 +59,7 @@ class BackfillFacts(Facts):
 
 
 def backfill(
-    settings: Settings,
+    settings: BackfillNeeds,
     first: date,
     last: date,
     *,

@@ -18,22 +18,21 @@ from nightreel.core.checksums import require_as_written
 from nightreel.core.cluster import engine
 from nightreel.core.logs import progress
 from nightreel.core.play_days import is_day_file
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import FeatureNeeds, HomeNeeds
-from nightreel.core.steps import Request, Step, StepResult
-from pipelines.collaborative import FACTORS
+from nightreel.core.settings.needs import FeatureNeeds, FitNeeds, HomeNeeds
+from nightreel.core.steps import Step, StepResult
+from pipelines.collaborative import FACTORS, build_factors
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
 from pipelines.features.daily_sums import daily_sums
-from pipelines.features.expressed import EXPRESSED
+from pipelines.features.expressed import EXPRESSED, build_expressed
 from pipelines.features.facts import FeaturesFacts, ViewFacts
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, OF_ITEMS, user_profile, video_profile
-from pipelines.features.user_categories import USER_CATEGORIES
-from pipelines.features.user_text import USER_TEXT
+from pipelines.features.user_categories import USER_CATEGORIES, build_user_categories
+from pipelines.features.user_text import USER_TEXT, build_user_text
 from pipelines.known import read_known, require_tables, table_files
 from pipelines.local_days import ALWAYS_KNOWN
-from pipelines.text import TEXT
+from pipelines.text import TEXT, build_text
 
 __all__ = ["ALWAYS_KNOWN", "FEATURES", "build_aggregates", "build_features"]
 
@@ -47,7 +46,7 @@ _VIEWS = (
 _TABLES = ("users", "video_daily", "video_captions")
 
 
-def build_features(settings: Settings, *, force: bool = False) -> StepResult[FeaturesFacts]:
+def build_features(settings: FitNeeds, *, force: bool = False) -> StepResult[FeaturesFacts]:
     """Write every feature source: profiles, aggregates, own features, text, factors; skip what is done.
 
     Raises:
@@ -57,7 +56,7 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
     with FEATURES.alone(settings):
         # The days of plays are compared by what reads them: a night reads its own.
         require_as_written(path for path in table_files(settings.paths) if not is_day_file(path))
-        done = _run_parts(settings, Request(force=force))
+        done = _run_parts(settings, force=force)
     return StepResult(
         step=FEATURES.name,
         skipped=all(part.skipped for part in done),
@@ -67,22 +66,23 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
     )
 
 
-def _run_parts(settings: Settings, request: Request) -> list[StepResult[Any]]:
+def _run_parts(settings: FitNeeds, *, force: bool) -> list[StepResult[Any]]:
     """Run every part: the factors, which read plays alone, beside those that count.
 
     Where no fit is due, the likes by category are counted beside the expressions. Texts come after all of
     them: they, like the factors, set how many threads BLAS has in this process.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="beside") as beside:
-        factors = beside.submit(FACTORS.run, settings, request)
-        aggregates = AGGREGATES.run(settings, request)
-        waiting = beside.submit(USER_CATEGORIES.run, settings, request)
-        expressed = EXPRESSED.run(settings, request)
+        factors = beside.submit(build_factors, settings, force=force)
+        aggregates = build_aggregates(settings, force=force)
+        waiting = beside.submit(build_user_categories, settings, force=force)
+        expressed = build_expressed(settings, force=force)
         is_mine = waiting.cancel()  # the factors are still being fitted
-        categories = USER_CATEGORIES.run(settings, request) if is_mine else waiting.result()
+        categories = build_user_categories(settings, force=force) if is_mine else waiting.result()
         fitted = factors.result()
-    counted = [aggregates, expressed, categories]
-    return [*counted, *(part.run(settings, request) for part in _OF_TEXTS), fitted]
+    texts = build_text(settings, force=force)
+    of_users = build_user_text(settings, force=force)
+    return [aggregates, expressed, categories, texts, of_users, fitted]
 
 
 def build_aggregates(settings: FeatureNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
@@ -161,8 +161,6 @@ AGGREGATES: Step[ViewFacts] = Step(
     run=lambda settings, request: build_aggregates(settings, force=request.force),
     record="features",
 )
-_COUNTED: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, USER_CATEGORIES)
-_OF_TEXTS: tuple[Step[Any], ...] = (TEXT, USER_TEXT)
 
 FEATURES: Step[FeaturesFacts] = Step(
     name="features",
@@ -172,5 +170,5 @@ FEATURES: Step[FeaturesFacts] = Step(
     settings=(),
     facts=FeaturesFacts,
     run=lambda settings, request: build_features(settings, force=request.force),
-    parts=(*_COUNTED, *_OF_TEXTS, FACTORS),
+    parts=(AGGREGATES, EXPRESSED, USER_CATEGORIES, TEXT, USER_TEXT, FACTORS),
 )

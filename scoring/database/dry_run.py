@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select
 
 from nightreel.core import columns
 from nightreel.core.locks import locked_file
-from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import DatabaseNeeds, NightNeeds
 from nightreel.core.steps import StepResult
 from scoring.database.connection import reading, sql_engine
@@ -42,7 +41,7 @@ _ENDED_RUNS = select(recommendation_run.c[columns.RUN_ID]).where(_ENDED)
 
 
 def without_writing(
-    settings: Settings, score: Callable[[Settings], StepResult[ScoreFacts]]
+    settings: NightNeeds, score: Callable[[NightNeeds], StepResult[ScoreFacts]]
 ) -> StepResult[ScoreFacts]:
     """Score and audit as for publishing, without writing to the database.
 

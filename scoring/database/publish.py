@@ -15,8 +15,8 @@ from nightreel.core.artefacts import fingerprint
 from nightreel.core.extras import require_extras
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
+from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since
@@ -51,7 +51,7 @@ _log = get_logger(__name__)
 
 
 def score_and_publish(
-    settings: Settings,
+    settings: NightNeeds,
     *,
     as_of: datetime | None = None,
     model_version: str | None = None,

@@ -21,8 +21,7 @@ from nightreel.core.clock import SKEW, require_not_future
 from nightreel.core.disk import full_disk_named, size_of
 from nightreel.core.errors import InputError
 from nightreel.core.locks import HOME_WAIT_S, locked_file
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
+from nightreel.core.settings.needs import DatabaseNeeds, NightNeeds, PublishNeeds
 from pipelines.features import build_features
 from pipelines.known import known_now, last_arrival, write_tables_as_of
 from pipelines.local_days import ALWAYS_KNOWN
@@ -52,7 +51,7 @@ class Moment:
 
 
 def moment_of(
-    settings: ScheduleNeeds,
+    settings: PublishNeeds,
     as_of: datetime | None,
     known_at: datetime | None,
     model_version: str | None,
@@ -100,7 +99,7 @@ def known_at_of(settings: DatabaseNeeds, as_of: datetime, model_version: str | N
 
 
 @contextmanager
-def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
+def as_known_at(settings: NightNeeds, known_at: datetime) -> Iterator[NightNeeds]:
     """A home whose tables and features hold only what had arrived by an instant; Feast works on it."""
     if last_arrival(settings.paths) <= known_at:
         yield settings
@@ -112,8 +111,6 @@ def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
         )
     folder = settings.paths.data / FOLDER
     then = settings.changed({"home": folder})
-    # The copy must not keep the paths of the home that it was made of.
-    then.__dict__.pop("paths", None)
     lock = settings.paths.state / f"{FOLDER}.lock"
     with locked_file(lock, "makes an earlier night of this home again", wait_s=HOME_WAIT_S):
         # A process that was killed has left it.

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, select
 
 from nightreel.core import columns
 from nightreel.core.ids import NAMES, Ids, ListIds, ids_file
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import NightNeeds
 from pipelines import model_registry
 from pipelines.local_days import ALWAYS_KNOWN
 from pipelines.rankers.objective import objective_of
@@ -34,7 +35,7 @@ _CODED = {**NAMES, **dict.fromkeys(columns.CATEGORY_LEVELS, "category")}
 
 
 def explain(
-    settings: Settings, user_id: int | str, video_id: int | str, *, run_id: int | None = None
+    settings: NightNeeds, user_id: int | str, video_id: int | str, *, run_id: int | None = None
 ) -> Explanation:
     """Why the video has its rank in the user's list, or why it is not in it.
 

@@ -15,7 +15,6 @@ from nightreel.core import columns
 from nightreel.core.ascending import indices_in
 from nightreel.core.errors import InputError
 from nightreel.core.ids import ListIds
-from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, StepResult
 from pipelines import model_registry
@@ -94,7 +93,7 @@ class Judged:
 
 
 def evaluate_policy(
-    settings: Settings, version: str, *, run_id: int | None = None, now: datetime | None = None
+    settings: NightNeeds, version: str, *, run_id: int | None = None, now: datetime | None = None
 ) -> StepResult[PolicyFacts]:
     """Estimate the share of drawn rows with a liked video if another model had made the order drawn from.
 
@@ -129,7 +128,7 @@ def evaluate_policy(
     return StepResult("policy", False, (folder,), (), facts)
 
 
-def drawn_under(settings: Settings, version: str, *, run_id: int | None, now: datetime) -> Judged:
+def drawn_under(settings: NightNeeds, version: str, *, run_id: int | None, now: datetime) -> Judged:
     """The drawn rows of a run that count, under another model, and their outcomes.
 
     Raises:

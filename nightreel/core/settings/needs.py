@@ -124,11 +124,15 @@ class NightNeeds(RankerNeeds, PublishNeeds, Protocol):
     """The settings for making and publishing a night's lists; without its schedule and the pages."""
 
 
-class PageNeeds(DatabaseNeeds, FeatureNeeds, ListNeeds, Protocol):
+class PageNeeds(FeatureNeeds, DatabaseNeeds, ListNeeds, Protocol):
     """The settings of the pages: the published table, the log and the features."""
 
     @property
     def browse(self) -> BrowseSettings: ...
+
+
+class BrowseNeeds(NightNeeds, PageNeeds, Protocol):
+    """The settings of the pages, and those for making a list again to explain it."""
 
 
 class ScheduleNeeds(DatabaseNeeds, LogNeeds, Protocol):
@@ -139,3 +143,11 @@ class ScheduleNeeds(DatabaseNeeds, LogNeeds, Protocol):
 
     @property
     def zone_of_schedule(self) -> ZoneInfo: ...
+
+
+class BackfillNeeds(NightNeeds, ScheduleNeeds, Protocol):
+    """The settings for making lists, and when each night's were due."""
+
+
+class ForgetNeeds(NightNeeds, MirrorNeeds, Protocol):
+    """The settings for removing a user from the home and its database, and for fitting the models again."""

@@ -15,8 +15,8 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from nightreel.core.locks import home_lock
-from nightreel.core.settings import Paths, Settings
-from nightreel.core.settings.needs import DatabaseNeeds, PublishNeeds
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import DatabaseNeeds, ForgetNeeds, NightNeeds, PublishNeeds
 from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.forgetting.databases import remove_from_lists, remove_from_online_store
 from nightreel.operations.forgetting.identity import Person
@@ -41,7 +41,7 @@ class ForgetFacts(Facts):
     following: str | None = Field(None, serialization_alias="next")
 
 
-def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> StepResult[ForgetFacts]:
+def forget(settings: ForgetNeeds, user_id: int | str, *, retrain: bool = False) -> StepResult[ForgetFacts]:
     """Remove a user from raw files, deliveries, tables, features, the online store and all kept lists.
 
     If it is killed at any instant, running it again does the rest. A record that does not contain the user is
@@ -111,7 +111,7 @@ def _alone(settings: DatabaseNeeds) -> Iterator[None]:
             yield
 
 
-def _retrain(settings: Settings) -> None:
+def _retrain(settings: NightNeeds) -> None:
     """A champion that has seen nothing of the user; versions that have are removed."""
     from feature_repo.open_store import apply_definitions
     from pipelines.features import build_features
