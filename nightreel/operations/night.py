@@ -146,6 +146,8 @@ def main() -> None:
         job = Job(name, datetime.fromisoformat(due_at))
         with exclusive_home(settings) as lease:
             fetch(settings)
+            # The home that was fetched may have a nightreel.toml of its own.
+            settings = load_settings()
             with _limited(settings.schedule):
                 try:
                     run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))

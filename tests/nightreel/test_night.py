@@ -252,3 +252,22 @@ def test_a_job_begins_while_another_process_publishes(tmp_path: Path) -> None:
     run_job(settings, JOB, [])
     with exclusive_lock(sql_engine(settings)):
         run_job(settings, Job(NIGHT, JOB.due_at + timedelta(days=1)), [_step("ingest")])
+
+
+_FETCHING = """
+import nightreel.operations.night as night
+night.fetch = lambda settings: (settings.home / "nightreel.toml").write_text("lists.top_k = 7\\n")
+night.night_stages = lambda settings: print(settings.lists.top_k) or []
+night.main()
+"""
+
+
+def test_a_job_has_the_settings_of_the_home_that_it_fetched(tmp_path: Path) -> None:
+    process = forks.start(
+        ["-c", _FETCHING, NIGHT, JOB.due_at.isoformat()],
+        env={**os.environ, "NIGHTREEL_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+    )
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert printed.splitlines()[0] == "7"
