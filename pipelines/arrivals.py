@@ -31,9 +31,9 @@ def arrivals_in(path: Path) -> dict[datetime, int]:
 
 
 def digest_until(path: Path, instant: datetime) -> str:
-    """The digest that a day's file had before its plays came that arrived after an instant.
+    """The digest that a day's file had at an instant, before any play of the day that arrived later.
 
-    If it is another, the day has lost or changed plays, or an older nightreel wrote it.
+    If another digest was recorded then, the day has lost or changed plays, or an older nightreel wrote it.
     """
     plays = pl.read_parquet(path).filter(pl.col(_CREATED) <= pl.lit(instant, dtype=INSTANT))
     file = BytesIO()

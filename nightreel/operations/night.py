@@ -93,7 +93,7 @@ def run_job(settings: DatabaseNeeds, job: Job, stages: Iterable[Stage]) -> None:
             with translate_errors(database_url(settings)):
                 stack.enter_context(sole_job(opened))
             jobs.begin(settings, job)
-            remarks = (f"{line}: it counts for nothing" for line in found_after(settings, datetime.now(UTC)))
+            remarks = (f"{line}: it is ignored" for line in found_after(settings, datetime.now(UTC)))
             return StepResult("begin", False, (), (), Facts(remarks=tuple(remarks)))
 
         run_stages([Stage("begin", begin)], settings.paths, outcome, retry_busy=False)

@@ -49,7 +49,7 @@ class Log:
 
     Attributes:
         cutoffs: UTC, ascending.
-        ends: the number of plays that each fit sees: those strictly before its cutoff, but late ones.
+        ends: the number of plays that each fit sees: those strictly before its cutoff, except late ones.
         ratios: float32, each play's watch_ratio.
     """
 

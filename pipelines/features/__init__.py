@@ -54,7 +54,7 @@ def build_features(settings: FitNeeds, *, force: bool = False) -> StepResult[Fea
             wrong.
     """
     with FEATURES.alone(settings):
-        # The days of plays are compared by what reads them: a night reads its own.
+        # Days of plays are checked where they are read: a night reads only some of them.
         require_as_written(path for path in table_files(settings.paths) if not is_day_file(path))
         done = _run_parts(settings, force=force)
     return StepResult(

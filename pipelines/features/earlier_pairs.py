@@ -36,7 +36,7 @@ class EarlierPairs:
 
     @classmethod
     def read(cls, folder: Path) -> "EarlierPairs":
-        """What `write` has written; of no day if that is missing or damaged."""
+        """The pairs that `write` wrote; those of no day if a file is missing or damaged."""
         own = folder / _FOLDER
         try:
             days = int(json.loads((own / _RECORD).read_text(encoding="utf-8")))

@@ -22,8 +22,8 @@ class KeptDays:
     """Kept sums and pairs of days of the table, if none of these days has lost a play since.
 
     Attributes:
-        days: those that are the same.
-        until: of each other day, by when all its plays had arrived that are among the pairs.
+        days: those whose file is the same.
+        until: for each other day, the instant by which its plays among the pairs had arrived.
         pairs: which users have played which videos on these days.
         plays_of_users: user_id and the number of its `plays` on the days that are the same.
     """
@@ -64,6 +64,6 @@ class KeptDays:
 
 
 def _as_of_digest(path: Path, digest: str) -> datetime | None:
-    """By when all plays had arrived that a day's file had when its digest was this; None if never."""
+    """When the last play of a day's file with this digest arrived; None if it never had the digest."""
     earlier = sorted(arrivals_in(path))[:-1]
     return next((instant for instant in reversed(earlier) if digest_until(path, instant) == digest), None)

@@ -17,7 +17,7 @@ class PastPlays:
     Attributes:
         kept: of days whose plays all count; None if nothing is kept of them.
         rest: the files of the other days, in order, of which some plays may count; also of days whose pairs
-            are kept, but which have got late plays since.
+            are kept, but that have received late plays since.
     """
 
     kept: KeptDays | None
@@ -41,7 +41,7 @@ class PastPlays:
 
 
 def _counts(path: Path, as_of: datetime, known_at: datetime | None, until: datetime | None) -> bool:
-    """Whether all plays of a day happened before, and had arrived.
+    """Whether all plays of a day happened before `as_of` and had arrived by `known_at`.
 
     Args:
         until: only the plays that had arrived by then are asked about; None for all.

@@ -73,5 +73,5 @@ class Before:
         return self._of(list(self._past.rest))
 
     def _of(self, files: list[Path]) -> pl.LazyFrame:
-        """Those of some days."""
+        """The plays in the files of some days."""
         return plays_before(files, self.as_of, self.known_at) if files else self.plays.clear()

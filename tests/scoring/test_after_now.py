@@ -146,7 +146,7 @@ def test_a_night_reports_what_is_of_later_and_is_kept_among_many_such(published:
     with reading(published) as connection:
         of_tonight = select(job_run).where(job_run.c.due_at == tonight.due_at)
         record = connection.execute(of_tonight).one()
-    assert record.status == "done" and "after now: it counts for nothing" in record.remarks
+    assert record.status == "done" and "after now: it is ignored" in record.remarks
     assert not jobs.is_open(published, tonight)
     assert status(published, datetime.now(UTC)).facts[NIGHT]["status"] == "done"
 
