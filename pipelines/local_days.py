@@ -32,6 +32,11 @@ def end_of_day(day: date, zone: ZoneInfo) -> datetime:
     return start_of_day(day + timedelta(days=1), zone)
 
 
+def day_before(instant: datetime, zone: ZoneInfo) -> date:
+    """The local day of the microsecond before an instant: at a border the day that ends there."""
+    return (instant - MICROSECOND).astimezone(zone).date()
+
+
 def ends_of_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """For each instant (INSTANT, no nulls) the end of its local day: the first border after it."""
     return _of_days(instants, zone, INSTANT, lambda ends: ends)

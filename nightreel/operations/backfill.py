@@ -16,7 +16,7 @@ from nightreel.core.settings.needs import BackfillNeeds, DatabaseNeeds, Schedule
 from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.due import next_due
 from pipelines import model_registry
-from pipelines.local_days import start_of_day
+from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_registry import ModelVersion
 from scoring.database.connection import reading
 from scoring.database.publish import score_and_publish
@@ -142,7 +142,7 @@ def _nights(
         day = first + timedelta(days=n)
         as_of = start_of_day(day, settings.data.zone)
         due = next_due(settings.schedule.cron, settings.zone_of_schedule, as_of)
-        known_at = min(now, as_of + timedelta(days=1) if due is None else due)
+        known_at = min(now, end_of_day(day, settings.data.zone) if due is None else due)
         honest = [model for fitted_before, model in every if fitted_before <= as_of]
         if not honest and model_version is None:
             raise InputError(

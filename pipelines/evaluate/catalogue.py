@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.instants import MICROSECOND
 from nightreel.core.settings import DataSettings, Paths
 from pipelines.evaluate.protocols import Pairs
+from pipelines.local_days import day_before
 from pipelines.uploads import upload_days
 
 _UNKNOWN = "unknown"
@@ -54,7 +54,7 @@ class Videos:
         views = rows["views"].to_numpy().astype(np.float64)
         viewers = rows["viewers"].to_numpy()
         users = pairs.history.select(pl.col(columns.USER_ID).n_unique()).collect().item()
-        local_day = (pairs.as_of.astimezone(settings.zone) - MICROSECOND).date()
+        local_day = day_before(pairs.as_of, settings.zone)
         first_day = pl.col("first_play").dt.convert_time_zone(settings.time_zone).dt.date()
         # A video that is not known yet is as new as possible.
         known_since = pl.coalesce(pl.col(columns.UPLOAD_DATE), first_day, pl.lit(local_day))

@@ -1,7 +1,7 @@
 """The training examples of the next day's rankers: users at the last nights, or in the middle of sessions."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,7 @@ from nightreel.core.instants import DAY_US, SECOND_US, unix_us
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FitNeeds
 from pipelines.hashing import uniform_hash
-from pipelines.local_days import ends_of_days, start_of_day
+from pipelines.local_days import day_before, ends_of_days, start_of_day
 from pipelines.model_rows.tonight import drawn_users
 from pipelines.retrieval.past import Past
 
@@ -114,4 +114,4 @@ def _sessions(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int)
 def start_of_window(end_us: int, settings: DataSettings) -> datetime:
     """The beginning of the local day that ends at an instant."""
     end = datetime.fromtimestamp(end_us / SECOND_US, UTC)
-    return start_of_day(end.astimezone(settings.zone).date() - timedelta(days=1), settings.zone)
+    return start_of_day(day_before(end, settings.zone), settings.zone)

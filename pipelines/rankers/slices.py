@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
@@ -13,7 +13,7 @@ import polars as pl
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import files_by_day, rows_of
 from nightreel.core.settings import DataSettings, EvaluationSettings
-from pipelines.local_days import ends_of_days, start_of_day
+from pipelines.local_days import day_before, ends_of_days, start_of_day
 
 # A day counts as one of the log's days if it has this share of a median day's plays: KuaiRec has a few stray
 # plays after its last real day.
@@ -67,11 +67,7 @@ def days_of_table(interactions: Path) -> list[date]:
 def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
     """The usual local days of plays at these instants (UTC, in any order)."""
     counts = ends_of_days(instants, zone).rename("end").value_counts()
-    return list(
-        usual_days(
-            {end.astimezone(zone).date() - timedelta(days=1): plays for end, plays in counts.iter_rows()}
-        )
-    )
+    return list(usual_days({day_before(end, zone): plays for end, plays in counts.iter_rows()}))
 
 
 def time_cuts(days: Sequence[date], data: DataSettings, evaluation: EvaluationSettings) -> Cuts:

@@ -23,7 +23,7 @@ from nightreel.core.settings import Settings
 from pipelines.features import build_features
 from pipelines.features.activity import SMOOTHING_PLAYS
 from pipelines.features.daily_sums import DailySums
-from pipelines.local_days import INSTANT, ends_of_days
+from pipelines.local_days import INSTANT, day_before, ends_of_days
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.small_log import SHANGHAI, make_log, midnight, settings_for
 
@@ -241,6 +241,7 @@ def test_the_end_of_an_instants_day_is_the_next_local_midnight(zone: str, instan
         assert instant < end <= instant + timedelta(hours=26)
         assert (end - timedelta(microseconds=1)).astimezone(ZoneInfo(zone)).date() == day
         assert end.astimezone(ZoneInfo(zone)).date() == day + _DAY
+        assert day_before(end, ZoneInfo(zone)) == day
 
 
 def test_sources_are_sorted_narrow_and_stamped_in_utc_microseconds(home: Settings) -> None:
