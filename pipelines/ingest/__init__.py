@@ -6,6 +6,7 @@ once. Plays are kept by local day: only the days that new plays belong to are re
 leaves the tables as they were.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
         output = Output(settings.paths, tables, rejects)
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             work = Work(settings, output, ids, scratch, advance)
-            records = {plan.path: _take(plan, work) for plan in plans}
+            records = _take_all(plans, work)
         plays = scan_days(tables / settings.paths.interactions.name)
         written = [
             path
@@ -130,6 +131,25 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
     named = (settings.paths.interactions, *(path for path in written if not is_day_file(path)))
     result = attempt.finished(read, tuple(sorted(named)), facts, outputs=written)
     return replace(result, facts=facts.model_copy(update=remarks))
+
+
+def _take_all(plans: list[Plan], work: Work) -> dict[Path, IngestRecord]:
+    """The records of all files; logs are read one after the other, the other files beside them.
+
+    Text ids get codes in the order in which they are read, so then all files are read one after the other.
+    """
+    if work.ids.tokens:
+        return {plan.path: _take(plan, work) for plan in plans}
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as beside:
+        others = {plan.path: beside.submit(_take, plan, work) for plan in plans if not plan.file.is_by_day}
+        try:
+            taken = {plan.path: _take(plan, work) for plan in plans if plan.file.is_by_day}
+        except BaseException:
+            for other in others.values():
+                other.cancel()
+            raise
+        taken |= {path: other.result() for path, other in others.items()}
+    return {plan.path: taken[plan.path] for plan in plans}
 
 
 def _take(plan: Plan, work: Work) -> IngestRecord:
