@@ -100,9 +100,9 @@ def with_records(
         given: the columns that their file has; a replaced record keeps its values in the others.
     """
     content = [name for name in known.table.columns if name not in (*key, CREATED)]
-    before = known.table.select(
-        *key, *(pl.col(name).alias(f"before {name}") for name in content), is_there=True
-    )
+    # Most rows of a table have none of these keys: only the others are looked at.
+    named = known.table.join(records, on=key, how="semi")
+    before = named.select(*key, *(pl.col(name).alias(f"before {name}") for name in content), is_there=True)
     joined = records.join(before, on=key, how="left", maintain_order="left").with_columns(
         pl.col("is_there").fill_null(value=False),
         # A column that the file lacks stays as it was.
@@ -114,8 +114,9 @@ def with_records(
     new = joined.filter(differs).select(known.table.columns)
     if new.is_empty():
         return known, 0
-    replaced = known.table.join(new, on=key, how="semi")
-    table = pl.concat([known.table.join(new, on=key, how="anti"), new]).sort(key)
+    replaced = named.join(new, on=key, how="semi")
+    kept = known.table.join(replaced, on=key, how="anti") if replaced.height else known.table
+    table = pl.concat([kept, new]).sort(key)
     superseded = pl.concat([known.superseded, replaced]).sort(*key, CREATED)
     return Known(table, superseded), new.height
 
