@@ -1,8 +1,7 @@
 """The definition of a repeat, and the fitted discount: `data/evaluation/repeat_discount.json`."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.settings.needs import HomeNeeds, RankerNeeds
@@ -15,13 +14,27 @@ _FILE = "repeat_discount.json"
 REPEAT_NIGHTS, REPEAT_RANKS = 3, 20
 
 
+class FittedDiscount(TypedDict):
+    """What a fit has found: `discount` is used from then on.
+
+    Attributes:
+        model: the version whose lists were judged.
+        gains: of each value that was tried, over no discount.
+    """
+
+    model: str
+    discount: float
+    nights_judged: int
+    gains: list[dict[str, float]]
+
+
 def discount_of(settings: RankerNeeds) -> float:
     """The discount that lists are made with: the setting, or the fitted one; 0 before any fit."""
     value = settings.lists.repeat_discount
     if value != FITTED:
         return float(value)
     try:
-        content = json.loads((settings.paths.evaluation / _FILE).read_text(encoding="utf-8"))
+        content: FittedDiscount = json.loads((settings.paths.evaluation / _FILE).read_text(encoding="utf-8"))
         found = float(content["discount"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
@@ -35,7 +48,7 @@ def with_fitted_discount(settings: _Settings) -> _Settings:
     return settings.changed({"lists.repeat_discount": discount_of(settings)})
 
 
-def save_fit(settings: HomeNeeds, content: Mapping[str, Any]) -> None:
-    """Write what a fit has found; its `discount` is what counts from now on."""
+def save_fit(settings: HomeNeeds, found: FittedDiscount) -> None:
+    """Write what a fit has found, for the lists to come."""
     with atomic_write(settings.paths.evaluation / _FILE) as temporary:
-        temporary.write_text(json.dumps(dict(content), indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")

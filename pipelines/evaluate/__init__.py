@@ -34,7 +34,7 @@ from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.filtering import filter_size
-from pipelines.repeat_discount import FITTED
+from pipelines.repeat_discount import FITTED, FittedDiscount
 
 __all__ = ["EVALUATE", "evaluate"]
 
@@ -79,7 +79,7 @@ def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[Evaluat
     samples: list[dict[str, Any]] = []
     tables_written = []
     of_days: NextDayFacts | None = None
-    fit: dict[str, Any] | None = None
+    fit: FittedDiscount | None = None
     of_protocols: dict[str, ProtocolFacts] = {}
     judged = next_day(settings, models.buckets, model.version)
     if judged is not None:

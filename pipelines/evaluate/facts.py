@@ -60,7 +60,7 @@ class EvaluateFacts(Facts):
 
     model: str
     next_day: NextDayFacts | None = None
-    repeat_discount: dict[str, Any] | None = None
+    repeat_discount: Mapping[str, Any] | None = None
     shared: Mapping[str, SharedFacts] = {}
     protocols: Mapping[str, ProtocolFacts] = {}
 

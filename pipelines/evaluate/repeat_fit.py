@@ -6,7 +6,6 @@ user did not play that day. Nothing is discounted unless a value has gained by m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +16,7 @@ from nightreel.core.settings.needs import RankerNeeds
 from pipelines.backtest_files import HYBRID, sampled_share
 from pipelines.evaluate.next_day import ANY_PLAY, NextDay
 from pipelines.hashing import uniform_hash
-from pipelines.repeat_discount import REPEAT_NIGHTS, REPEAT_RANKS, save_fit
+from pipelines.repeat_discount import REPEAT_NIGHTS, REPEAT_RANKS, FittedDiscount, save_fit
 
 VALUES = (0.1, 0.2, 0.35, 0.5)
 # For all values together, which share it equally.
@@ -41,7 +40,7 @@ class Gain:
     high: float
 
 
-def fit_repeat_discount(found: NextDay, settings: RankerNeeds) -> dict[str, Any]:
+def fit_repeat_discount(found: NextDay, settings: RankerNeeds) -> FittedDiscount:
     """Choose the discount, and store it for the lists to come; returns what was found.
 
     The result is 0 where no value has proved to gain, or there are too few nights to see repeats.
@@ -49,14 +48,14 @@ def fit_repeat_discount(found: NextDay, settings: RankerNeeds) -> dict[str, Any]
     gains = gains_of(found, settings)
     best = max(gains, key=lambda one: one.gain, default=None)
     chosen = best.discount if best is not None and best.low > 0 else 0.0
-    content = {
-        "model": found.backtest.model,
-        "discount": chosen,
-        "nights_judged": max(0, len(found.days) - REPEAT_NIGHTS),
-        "gains": [vars(one) for one in gains],
-    }
-    save_fit(settings, content)
-    return content
+    fit = FittedDiscount(
+        model=found.backtest.model,
+        discount=chosen,
+        nights_judged=max(0, len(found.days) - REPEAT_NIGHTS),
+        gains=[vars(one) for one in gains],
+    )
+    save_fit(settings, fit)
+    return fit
 
 
 def gains_of(found: NextDay, settings: RankerNeeds) -> list[Gain]:

@@ -16,6 +16,7 @@ import numpy as np
 from nightreel.core import columns
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.blend import Blend, logarithm
+from pipelines.rankers.importances import Importance
 from pipelines.rankers.shrinkage import Shrinkage
 
 _ENCODING = "encoding.json"
@@ -94,17 +95,21 @@ class HybridRanker:
         """Raise InputError, naming the difference, unless `names` are the trained features in their order."""
         self.encoding.require(names)
 
-    def importances(self) -> list[dict[str, str | int | float]]:
-        """Each feature's splits and gain (share of all) in both models, by the classifier's gain."""
-        rows: list[dict[str, str | int | float]] = [{columns.FEATURE: name} for name in self.feature_names]
-        for model, booster in (("classifier", self.classifier), ("regressor", self.regressor)):
-            gains = booster.feature_importance("gain")
-            splits = booster.feature_importance("split")
-            total = max(float(gains.sum()), 1e-300)
-            for row, gain, count in zip(rows, gains, splits, strict=True):
-                row[f"{model}_gain"] = float(gain) / total
-                row[f"{model}_splits"] = int(count)
-        return sorted(rows, key=lambda row: (-float(row["classifier_gain"]), str(row[columns.FEATURE])))
+    def importances(self) -> list[Importance]:
+        """Each feature's splits and gain in both models, by the classifier's gain."""
+        gains = [_gain_shares(booster) for booster in (self.classifier, self.regressor)]
+        splits = [one.feature_importance("split").tolist() for one in (self.classifier, self.regressor)]
+        rows = [
+            Importance(
+                feature=name,
+                classifier_gain=gains[0][position],
+                classifier_splits=splits[0][position],
+                regressor_gain=gains[1][position],
+                regressor_splits=splits[1][position],
+            )
+            for position, name in enumerate(self.feature_names)
+        ]
+        return sorted(rows, key=lambda row: (-row["classifier_gain"], row["feature"]))
 
     def save(self, folder: Path) -> None:
         """Write both models in LightGBM's text format and the encoding as JSON; nothing is pickled."""
@@ -141,3 +146,9 @@ def order_components(regressor_score: np.ndarray, als_score: np.ndarray) -> dict
         columns.REGRESSOR_SCORE: logarithm(regressor_score),
         columns.ALS_SCORE: als_score.astype(np.float64),
     }
+
+
+def _gain_shares(booster: lgb.Booster) -> list[float]:
+    gains = booster.feature_importance("gain")
+    shares: list[float] = (gains / max(float(gains.sum()), 1e-300)).tolist()
+    return shares

@@ -1,6 +1,6 @@
 """The training step: join, fit both rankers, register the version, and promote it if it is not worse."""
 
-import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipelines.rankers.classes import Classes
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.importances import Importance, write_importances
 from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.objective import SHOWN, Chosen, choose_objective, is_fully_observed
 from pipelines.rankers.shown_shrinkage import lists_of_matrix, with_fitted_shrinkage
@@ -27,7 +28,6 @@ from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData, source_files, sources
 from pipelines.training_frame import service_features
 
-IMPORTANCES = "importances.json"
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
 
@@ -50,7 +50,7 @@ class TrainFacts(Facts):
     trees: dict[str, int]
     order: dict[str, float]
     metrics: dict[str, Any]
-    importances: list[dict[str, Any]]
+    importances: Sequence[Mapping[str, Any]]
 
     @property
     def for_the_record(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def _write(ranker: HybridRanker, buckets: LengthBuckets, chosen: Chosen, folder:
     ranker.save(folder)
     chosen.save(folder)
     buckets.save(folder)
-    (folder / IMPORTANCES).write_text(json.dumps(ranker.importances(), indent=1), encoding="utf-8")
+    write_importances(folder, ranker.importances())
 
 
 def _manifest(ranker: HybridRanker, data: TrainingData, settings: RankerNeeds) -> dict[str, Any]:
@@ -182,11 +182,11 @@ def _counts(slices: Slices) -> dict[str, int]:
     }
 
 
-def _printed(ranker: HybridRanker) -> list[dict[str, str | int | float]]:
+def _printed(ranker: HybridRanker) -> list[Importance]:
     """The features that matter most to either model; `importances.json` has all of them."""
-    return sorted(
-        ranker.importances(), key=lambda row: -float(row["classifier_gain"]) - float(row["regressor_gain"])
-    )[:_PRINTED_FEATURES]
+    return sorted(ranker.importances(), key=lambda row: -row["classifier_gain"] - row["regressor_gain"])[
+        :_PRINTED_FEATURES
+    ]
 
 
 TRAIN: Step[TrainFacts] = Step(

@@ -19,7 +19,7 @@ from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate import EVALUATE, SAMPLES
 from pipelines.ingest.raw_files import EXPOSURES
-from pipelines.rankers.training import IMPORTANCES
+from pipelines.rankers.importances import importances_file, read_importances
 from pipelines.report.headline import headline
 from pipelines.report.history import HISTORY, keep, past, record_of
 from pipelines.report.page import Content, page
@@ -49,7 +49,7 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     """
     evaluation = settings.paths.evaluation
     model = model_registry.champion(settings.paths)
-    needed = (evaluation / "metrics.json", evaluation / SAMPLES, model.folder / IMPORTANCES)
+    needed = (evaluation / "metrics.json", evaluation / SAMPLES, importances_file(model.folder))
     for path in needed:
         if not path.is_file():
             raise InputError(f"{path}: missing.", "Run `nightreel evaluate` first.")
@@ -82,7 +82,7 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
         headline=found,
         verdict=said,
         records=[*before, now],
-        importances=json.loads(read[2].read_text(encoding="utf-8")),
+        importances=read_importances(model.folder),
         sequence=sequence,
         samples=_with_captions(json.loads(read[1].read_text(encoding="utf-8")), settings.paths),
         facts=facts,

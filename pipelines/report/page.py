@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from pipelines.evaluate.facts import EvaluateFacts
 from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.evaluate.protocols import IMPRESSIONS, KUAIREC
+from pipelines.rankers.importances import Importance
 from pipelines.report import names
 from pipelines.report.attempts import attempts_blocks
 from pipelines.report.blocks import Block, Section, without_empty
@@ -54,7 +55,7 @@ class Content:
     headline: Headline | None
     verdict: Verdict
     records: Sequence[Record]
-    importances: Sequence[Mapping[str, Any]]
+    importances: Sequence[Importance]
     sequence: Path | None
     samples: Sequence[Mapping[str, Any]]
     facts: EvaluateFacts | None

@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from nightreel.core import columns
+from pipelines.rankers.importances import Importance
 from pipelines.report.blocks import Block, Charts, Heading, Paragraph, Table
 from pipelines.report.charts import Chart, shares
 from pipelines.report.numerals import Numeral
@@ -12,13 +13,14 @@ from pipelines.report.numerals import Numeral
 _IMPORTANCES = 12
 
 
-def models_blocks(importances: Sequence[Mapping[str, Any]]) -> list[Block]:
+def models_blocks(importances: Sequence[Importance]) -> list[Block]:
     """Each model's most used features."""
-    return [Charts([_gains(importances, model) for model in ("classifier", "regressor")])]
+    classifier = {row["feature"]: row["classifier_gain"] for row in importances}
+    regressor = {row["feature"]: row["regressor_gain"] for row in importances}
+    return [Charts([_gains(classifier, "classifier"), _gains(regressor, "regressor")])]
 
 
-def _gains(importances: Sequence[Mapping[str, Any]], model: str) -> Chart:
-    gains = {str(row[columns.FEATURE]): float(row[f"{model}_gain"]) for row in importances}
+def _gains(gains: Mapping[str, float], model: str) -> Chart:
     rows = sorted(gains.items(), key=itemgetter(1), reverse=True)[:_IMPORTANCES]
     first = f"{rows[0][0]} alone has {rows[0][1]:.4f}" if rows else "no feature was used"
     return shares(

@@ -12,7 +12,7 @@ from pipelines.backtest_files import HYBRID, Backtest, BacktestDay, lists_file
 from pipelines.evaluate.next_day import JudgedDay, NextDay
 from pipelines.evaluate.repeat_fit import fit_repeat_discount, gains_of
 from pipelines.local_days import start_of_day
-from pipelines.repeat_discount import discount_of, save_fit, with_fitted_discount
+from pipelines.repeat_discount import discount_of, with_fitted_discount
 
 USERS, LISTED = range(1, 41), 40
 
@@ -74,6 +74,6 @@ def test_lists_are_made_with_what_was_found(settings: Settings, liked: range, di
     fit = fit_repeat_discount(found, settings)
     assert fit["discount"] == discount and fit["nights_judged"] == 2
     assert with_fitted_discount(settings).lists.repeat_discount == discount
-    save_fit(settings, {"discount": "x"})
+    (settings.paths.evaluation / "repeat_discount.json").write_text('{"discount": "x"}', encoding="utf-8")
     assert discount_of(settings) == 0
     assert discount_of(settings.changed({"lists.repeat_discount": 0.3})) == 0.3
