@@ -9,7 +9,6 @@ import polars as pl
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
-from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import require_as_written
 from nightreel.core.logs import progress
@@ -19,7 +18,7 @@ from nightreel.core.settings import DataSettings, Paths
 from nightreel.core.settings.needs import NightNeeds, RankerNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
-from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts
+from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts, SampleRow
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
@@ -76,7 +75,7 @@ def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[Evaluat
     )
     store = open_store()
     found: list[Figure] = []
-    samples: list[dict[str, Any]] = []
+    samples: list[SampleRow] = []
     tables_written = []
     of_days: NextDayFacts | None = None
     fit: FittedDiscount | None = None
@@ -131,7 +130,7 @@ def _of_next_day(judged: NextDay, settings: RankerNeeds) -> list[Figure]:
 
 def _of_protocol(
     pairs: Pairs, store: FeatureStore, models: Models, settings: RankerNeeds
-) -> tuple[list[Figure], list[dict[str, Any]], ProtocolFacts]:
+) -> tuple[list[Figure], list[SampleRow], ProtocolFacts]:
     """A protocol's figures, sample lists and facts; its scores are freed before the next one begins."""
     made = trial(pairs, store=store, models=models, settings=settings)
     own = _all_figures(made, settings)
@@ -149,22 +148,22 @@ def _all_figures(made: Trial, settings: RankerNeeds) -> list[Figure]:
     return sorted(found, key=lambda figure: order[figure.system])
 
 
-def _samples(made: Trial, settings: DataSettings) -> list[dict[str, Any]]:
+def _samples(made: Trial, settings: DataSettings) -> list[SampleRow]:
     """The first of the hybrid's lists, with the true outcome of each video."""
-    rows = []
+    rows: list[SampleRow] = []
     for user in made.users[:: max(len(made.users) // _SAMPLE_USERS, 1)][:_SAMPLE_USERS].tolist():
         mine = np.flatnonzero(made.user_id == user)
         order = mine[np.lexsort((made.video_id[mine], -made.scores[HYBRID][mine]))][:_SAMPLE_ROWS]
         rows += [
-            {
-                "protocol": made.protocol,
-                columns.USER_ID: user,
-                "rank": rank,
-                columns.VIDEO_ID: int(made.video_id[pair]),
-                "length_s": float(made.videos.length_s[made.video[pair]]),
-                columns.WATCH_RATIO: float(made.watch_ratio[pair]),
-                "liked": bool(made.targets[settings.targets.label].liked[pair]),
-            }
+            SampleRow(
+                protocol=made.protocol,
+                user_id=user,
+                rank=rank,
+                video_id=int(made.video_id[pair]),
+                length_s=float(made.videos.length_s[made.video[pair]]),
+                watch_ratio=float(made.watch_ratio[pair]),
+                liked=bool(made.targets[settings.targets.label].liked[pair]),
+            )
             for rank, pair in enumerate(order, start=1)
         ]
     return rows

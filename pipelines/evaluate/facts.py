@@ -1,9 +1,21 @@
 """The facts of an evaluation, for the command line and the report: what was ranked, each system's figures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from nightreel.core.steps import Facts
+
+
+class SampleRow(TypedDict):
+    """A row of one user's list, with what the user really did; `samples.json` has a few users' lists."""
+
+    protocol: str
+    user_id: int
+    rank: int
+    video_id: int
+    length_s: float
+    watch_ratio: float
+    liked: bool
 
 
 class JudgedFacts(Facts):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate import EVALUATE, SAMPLES
+from pipelines.evaluate.facts import SampleRow
 from pipelines.ingest.raw_files import EXPOSURES
 from pipelines.rankers.importances import importances_file, read_importances
 from pipelines.report.headline import headline
@@ -127,7 +128,8 @@ _PATHS = {
 }
 
 
-def _with_captions(samples: list[dict[str, Any]], paths: Paths) -> list[dict[str, Any]]:
+def _with_captions(samples: list[SampleRow], paths: Paths) -> list[SampleRow]:
+    """The rows, each with the video's caption and category where the log has them."""
     path = paths.table("video_captions")
     if not samples or not path.is_file():
         return samples
@@ -140,7 +142,7 @@ def _with_captions(samples: list[dict[str, Any]], paths: Paths) -> list[dict[str
         how="left",
         maintain_order="left",
     )
-    return rows.to_dicts()
+    return cast(list[SampleRow], rows.to_dicts())
 
 
 def _with_new_names(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipelines.evaluate.facts import EvaluateFacts
+from pipelines.evaluate.facts import EvaluateFacts, SampleRow
 from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.evaluate.protocols import IMPRESSIONS, KUAIREC
 from pipelines.rankers.importances import Importance
@@ -57,7 +57,7 @@ class Content:
     records: Sequence[Record]
     importances: Sequence[Importance]
     sequence: Path | None
-    samples: Sequence[Mapping[str, Any]]
+    samples: Sequence[SampleRow]
     facts: EvaluateFacts | None
     model: Mapping[str, Any]
     settings: Sequence[Mapping[str, Any]]

@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from nightreel.core import columns
+from pipelines.evaluate.facts import SampleRow
 from pipelines.rankers.importances import Importance
 from pipelines.report.blocks import Block, Charts, Heading, Paragraph, Table
 from pipelines.report.charts import Chart, shares
@@ -30,15 +31,15 @@ def _gains(gains: Mapping[str, float], model: str) -> Chart:
     )
 
 
-def samples_blocks(samples: Sequence[Mapping[str, Any]]) -> list[Block]:
+def samples_blocks(samples: Sequence[SampleRow]) -> list[Block]:
     """A few users' lists."""
     blocks: list[Block] = []
-    for protocol, user in dict.fromkeys((row["protocol"], row[columns.USER_ID]) for row in samples):
+    for protocol, user in dict.fromkeys((row["protocol"], row["user_id"]) for row in samples):
         rows = [
             {name: _id(value) if name == columns.VIDEO_ID else value for name, value in row.items()
              if name not in {"protocol", columns.USER_ID}}
             for row in samples
-            if (row["protocol"], row[columns.USER_ID]) == (protocol, user)
+            if (row["protocol"], row["user_id"]) == (protocol, user)
         ]  # fmt: skip
         blocks.append(Table(f"User {user}, {protocol}", rows))
     return blocks or [Paragraph("No list was kept.")]
