@@ -15,11 +15,12 @@ from pipelines.local_days import day_before, ends_of_days, start_of_day
 from pipelines.model_rows.tonight import drawn_users
 from pipelines.retrieval.past import Past
 
-_SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
+SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
 _SESSION_CUTOFFS, _SESSION_PLAYS, _SESSION_INSTANTS = 24, 10, 3
 _PLAYS_MIN = 1_000  # plays before a cutoff, for sources to learn from
 _DAY_SHARE = 0.1
+NIGHTS, SESSIONS = "nights", "sessions"
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ class Examples:
 def examples_of_nights(
     past: Past, plays: pl.DataFrame, nights: int, users_max: int, settings: FitNeeds
 ) -> tuple[str, list[Examples]]:
-    """Users of the last nights, or of sessions where too few of those had played before."""
+    """NIGHTS and their users, or SESSIONS and theirs where too few of the nights' users had played before."""
     instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
     ends = ends_of_days(instants, settings.data.zone)
     end_us = ends.dt.timestamp("us").to_numpy()
     days, counts = np.unique(end_us, return_counts=True)
     days = days[counts >= _DAY_SHARE * np.median(counts)]
     examples = nights * users_max
-    if len(past) <= _SMALL_LOG_PLAYS:
+    if len(past) <= SMALL_LOG_PLAYS:
         # More nights for a log of few users, but no more examples for one of many.
         nights = max(nights, _SMALL_LOG_NIGHTS)
     last_days = days[::-1][:nights]
@@ -74,12 +75,12 @@ def examples_of_nights(
                 np.full(len(chosen), day),
             )
         )
-    if warm >= _EXAMPLES_MIN or len(past) > _SMALL_LOG_PLAYS:
-        return "nights", found[::-1]
+    if warm >= _EXAMPLES_MIN or len(past) > SMALL_LOG_PLAYS:
+        return NIGHTS, found[::-1]
     sessions = _sessions(past, end_us, settings.data, settings.seed)
     if sum(len(one.user_id) for one in sessions) > warm:
-        return "sessions", sessions
-    return "nights", found[::-1]
+        return SESSIONS, sessions
+    return NIGHTS, found[::-1]
 
 
 def _sessions(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int) -> list[Examples]:

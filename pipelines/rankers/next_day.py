@@ -14,7 +14,6 @@ import lightgbm as lgb
 import numpy as np
 from scipy.special import expit
 
-from nightreel.core import columns
 from nightreel.core.errors import InputError
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.row_forest import RowForest
@@ -24,7 +23,6 @@ from pipelines.retrieval.registry import PERSONAL
 CLASSIFIER, REGRESSOR, LAMBDAMART, SOURCES = "classifier", "regressor", "lambdamart", "sources"
 HISTORY_PLAYS = "history_plays"
 _MODELS = (CLASSIFIER, REGRESSOR, LAMBDAMART)
-_PERSONAL = (*PERSONAL, columns.ALS_SCORE)
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class NextDayRanker:
 
 def mean_of_sources(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:
     """The mean standardised score of the sources that know the user: float64 [rows]."""
-    used = [names.index(name) for name in _PERSONAL if name in names]
+    used = [names.index(name) for name in PERSONAL if name in names]
     found = np.zeros(len(features))
     for column in used:
         found += features[:, column]

@@ -1,7 +1,9 @@
 """Fits the next day's rankers on past nights, and the order that ranks best for users they have not seen."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import lightgbm as lgb
@@ -9,7 +11,9 @@ import numpy as np
 
 from nightreel.core.logs import progress
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
+from pipelines.rankers.averaging import averaged
 from pipelines.rankers.blend import Blend, tuned_blend
+from pipelines.rankers.examples import SESSIONS, SMALL_LOG_PLAYS
 from pipelines.rankers.next_day import (
     CLASSIFIER,
     HISTORY_PLAYS,
@@ -23,6 +27,9 @@ from pipelines.rankers.past_nights import NightRows
 from pipelines.rankers.shrinkage import Shrinkage, fitted_shrinkage, mean_of_others
 
 _TREES = 150
+# Of a small log: how many models of each kind are averaged, since one alone depends much on its seed; and the
+# leaves of a tree, since larger trees learn single videos by heart.
+_SMALL_LOG_MEMBERS, _SMALL_LOG_LEAVES, _LEAVES = 3, 7, 15
 MEASURED_AT = (10, 100)
 # A smaller gain is chance on so few users: with a smaller one the classifier alone was chosen on MovieLens,
 # with recall@20 .263, while both models together have .274.
@@ -65,7 +72,9 @@ def fit_next_day(
     tried = tried_order(rows, seed, threads)
     models = tried.models
     if on_all or not models:
-        models = _fit(rows, rows.is_sampled, seed, threads)
+        members = _SMALL_LOG_MEMBERS if _is_small(rows) else 1
+        counting = {name: members for name, weight in tried.order.weights.items() if weight}
+        models = _fit(rows, rows.is_sampled, seed, threads, members={CLASSIFIER: members} | counting)
     found = NextDayRanker(rows.names, models, tried.order, tried.shrinkage, rows.left_out)
     return found, tried.quality
 
@@ -73,8 +82,8 @@ def fit_next_day(
 def tried_order(rows: NightRows, seed: int, threads: int) -> TriedOrder:
     """Choose the order with models that have seen no validation user.
 
-    It is classifier and LambdaMART together, unless other weights are clearly better. The weight of its
-    personal part is chosen the same way.
+    It is classifier and LambdaMART together, unless other weights are clearly better; where examples are
+    sessions, half of it is the sources' mean. The weight of its personal part is chosen the same way.
     """
     fitted = ~rows.is_validation & rows.is_sampled
     if not (rows.liked[fitted].any() and rows.liked[rows.is_validation].any()):
@@ -92,6 +101,8 @@ def tried_order(rows: NightRows, seed: int, threads: int) -> TriedOrder:
         judge,
         least_gain=_LEAST_RELATIVE_GAIN * max(quality.values()),
     )
+    if rows.kind == SESSIONS:
+        order = _with_sources(order)
     scores = order.scores(components)
     quality["order"] = judge(scores)
     shrinkage = Shrinkage()
@@ -99,6 +110,16 @@ def tried_order(rows: NightRows, seed: int, threads: int) -> TriedOrder:
         shrinkage, scores = _shrinkage(rows, scores, judge)
         quality["shrunk"] = judge(scores)
     return TriedOrder(models, order, shrinkage, quality, scores)
+
+
+def _with_sources(order: Blend) -> Blend:
+    """The order in which the mean of the sources counts as much as all models together.
+
+    Validation sessions are of the same days as those that models learn from, so what these know of the days
+    counts too much: lists are made for the end of the log (docs/decisions/candidate-sources.md).
+    """
+    models = {name: weight for name, weight in order.weights.items() if name != SOURCES}
+    return replace(order, weights=models | {SOURCES: max(order.weights[SOURCES], sum(models.values()))})
 
 
 def _shrinkage(rows: NightRows, scores: np.ndarray, judge: "Judge") -> tuple[Shrinkage, np.ndarray]:
@@ -137,15 +158,32 @@ class Judge:
         return found
 
 
-def _fit(rows: NightRows, chosen: np.ndarray, seed: int, threads: int) -> dict[str, lgb.Booster]:
+def _is_small(rows: NightRows) -> bool:
+    return rows.log_plays <= SMALL_LOG_PLAYS
+
+
+def _fit(
+    rows: NightRows,
+    chosen: np.ndarray,
+    seed: int,
+    threads: int,
+    *,
+    members: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, lgb.Booster]:
+    """Fit each kind of model on the chosen rows.
+
+    Args:
+        members: of how many models that differ by their seed each kind is the mean, by default one.
+    """
     features = rows.features if chosen.all() else rows.features[chosen]
     group = np.bincount(rows.group[chosen])
     # The models grow at the same time, because LightGBM's own threads wait for each other at every step of a
     # tree.
-    beside = min(threads, len(_OBJECTIVES))
+    jobs = [(name, number) for name in _OBJECTIVES for number in range(members.get(name, 1))]
+    beside = min(threads, len(jobs))
     parameters = {
         "learning_rate": 0.05,
-        "num_leaves": 15,
+        "num_leaves": _SMALL_LOG_LEAVES if _is_small(rows) else _LEAVES,
         "min_data_in_leaf": 100,
         "feature_fraction": 0.5,
         "bagging_fraction": 0.7,
@@ -159,17 +197,21 @@ def _fit(rows: NightRows, chosen: np.ndarray, seed: int, threads: int) -> dict[s
     }
     data = lgb.Dataset(features, feature_name=list(rows.names), params=parameters).construct()
 
-    def fitted(name: str) -> lgb.Booster:
+    def fitted(name: str, member: int) -> lgb.Booster:
         # A data set has one target, so each model has a copy of the bins.
         own = data.subset(range(len(features))).construct()
         if name == LAMBDAMART:
             own.set_group(group[group > 0])
         own.set_label((rows.amount if name == REGRESSOR else rows.liked.astype(np.float32))[chosen])
-        booster = lgb.train({**parameters, **_OBJECTIVES[name]}, own, _TREES, callbacks=[lambda _: advance()])
-        return lgb.Booster(model_str=booster.model_to_string())
+        own_parameters = {**parameters, **_OBJECTIVES[name], "seed": seed + member}
+        return lgb.train(own_parameters, own, _TREES, callbacks=[lambda _: advance()])
 
     with (
-        progress("next day", total=_TREES * len(_OBJECTIVES)) as advance,
+        progress("next day", total=_TREES * len(jobs)) as advance,
         ThreadPoolExecutor(beside) as pool,
     ):
-        return dict(zip(_OBJECTIVES, pool.map(fitted, _OBJECTIVES), strict=True))
+        found = list(pool.map(fitted, *zip(*jobs, strict=True)))
+    return {
+        name: averaged([model for (of, _), model in zip(jobs, found, strict=True) if of == name])
+        for name in _OBJECTIVES
+    }

@@ -60,6 +60,7 @@ class NightRows:
         night: int64, the same number for examples of one cutoff.
         until_us: int64, the end of the example's window.
         kind: "nights" or "sessions".
+        log_plays: how many plays the log has until then.
         left_out: sources in the settings that have no part in these rows.
         untried: the same examples without the sources on trial; None where the settings name none of them.
     """
@@ -75,6 +76,7 @@ class NightRows:
     night: np.ndarray
     until_us: np.ndarray
     kind: str
+    log_plays: int
     left_out: tuple[str, ...] = ()
     untried: "NightRows | None" = None
 
@@ -128,7 +130,7 @@ def night_rows(
         min(_VALIDATION_SHARE, _VALIDATION_EXAMPLES / of_all),
     )
     on_trial = tuple(name for name in source_names(settings.retrieval) if name in ON_TRIAL)
-    every, untried = _Gathered(), _Gathered(on_trial)
+    every, untried = _Gathered(len(past)), _Gathered(len(past), on_trial)
     with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
         for number, one in enumerate(examples):
             night = _night_of(
@@ -148,7 +150,8 @@ def night_rows(
 class _Gathered:
     """The rows of one night after the other."""
 
-    def __init__(self, left_out: tuple[str, ...] = ()) -> None:
+    def __init__(self, log_plays: int, left_out: tuple[str, ...] = ()) -> None:
+        self._log_plays = log_plays
         self._left_out = left_out
         self._names: tuple[str, ...] = ()
         self._blocks: list[np.ndarray] = []
@@ -185,6 +188,7 @@ class _Gathered:
             night_number,
             until_us,
             kind,
+            self._log_plays,
             self._left_out,
         )
 

@@ -56,6 +56,7 @@ def _rows(tells: Callable[[np.ndarray], np.ndarray]) -> NightRows:
         np.zeros(len(example), dtype=np.int64),
         round(CUT.timestamp() * 1e6) + np.where(is_early, -1, 1),
         "nights",
+        log_plays=10_000,
     )
     untried = replace(rows, names=("als",), features=rows.features[:, :1], left_out=("sequence",))
     return replace(rows, untried=untried)
