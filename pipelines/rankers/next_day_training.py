@@ -26,7 +26,7 @@ from pipelines.rankers.next_day import (
 from pipelines.rankers.past_nights import NightRows
 from pipelines.rankers.shrinkage import Shrinkage, fitted_shrinkage, mean_of_others
 
-_TREES = 150
+_TREES, _SEEDS = 150, 2**31
 # Of a small log: how many models of each kind are averaged, since one alone depends much on its seed; and the
 # leaves of a tree, since larger trees learn single videos by heart.
 _SMALL_LOG_MEMBERS, _SMALL_LOG_LEAVES, _LEAVES = 3, 7, 15
@@ -203,7 +203,7 @@ def _fit(
         if name == LAMBDAMART:
             own.set_group(group[group > 0])
         own.set_label((rows.amount if name == REGRESSOR else rows.liked.astype(np.float32))[chosen])
-        own_parameters = {**parameters, **_OBJECTIVES[name], "seed": seed + member}
+        own_parameters = {**parameters, **_OBJECTIVES[name], "seed": (seed + member) % _SEEDS}
         return lgb.train(own_parameters, own, _TREES, callbacks=[lambda _: advance()])
 
     with (
