@@ -47,10 +47,10 @@ def auc_of_users(order: Order, ranks: np.ndarray, relevant: np.ndarray) -> np.nd
     """
     hits = relevant[order.rows].astype(bool)
     total = np.concatenate([[0.0], np.cumsum(np.where(hits, ranks, 0.0))])
-    place_sums = np.diff(total[order.starts])
+    rank_sums = np.diff(total[order.starts])
     positives = np.diff(np.concatenate([[0], np.cumsum(hits)])[order.starts]).astype(np.float64)
     negatives = order.lengths - positives
-    won = place_sums - positives * (positives + 1) / 2
+    won = rank_sums - positives * (positives + 1) / 2
     pairs = positives * negatives
     areas: np.ndarray = np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     return areas

@@ -160,7 +160,7 @@ def test_popularity_is_what_its_definition_says(joined: tuple[list[Row], Oracle]
         _assert_close(row, names, oracle.popularity(row[columns.VIDEO_ID], row[columns.EVENT_TIMESTAMP]))
 
 
-def test_video_profile_is_what_was_last_told(joined: tuple[list[Row], Oracle]) -> None:
+def test_video_profile_is_the_newest_one_known(joined: tuple[list[Row], Oracle]) -> None:
     rows, oracle = joined
     names = (columns.AUTHOR_ID, columns.VIDEO_TYPE, columns.VISIBLE_STATUS, columns.VIDEO_DURATION)
     for row in rows:
