@@ -89,13 +89,18 @@ def steps_page() -> str:
         taken = (_taken(turn, job) for job in (RUN, JUDGEMENT, NIGHT, RETRAIN))
         cells = (f"`{step.name}`", step.does, *taken, _in_code(step))
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    lines += ["", "What each reads and writes, below the home, and which settings decide what it makes:", ""]
+    lines += [
+        "",
+        "What each reads and writes, below the home, and which settings decide what it makes. A table's name",
+        "stands for all that is in it:",
+        "",
+    ]
     for turn in SEQUENCE:
         step, home = (
             turn.step,
             Settings.model_validate({"home": Path("/home"), "data.raw_dir": Path("/home/raw")}),
         )
-        deciding = ", ".join(f"`{name}`" for name in step.deciding_settings)
+        deciding = ", ".join(f"`{name}`" for name in _as_written(step.deciding_settings))
         lines += [
             f"## `{step.name}`",
             "",
@@ -106,6 +111,16 @@ def steps_page() -> str:
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _as_written(names: tuple[str, ...]) -> list[str]:
+    """The names as in nightreel.toml: `data.log`, for example, is in several tables there."""
+    known = every_setting(Settings)
+    found: list[str] = []
+    for name in names:
+        inner = [one for one, setting in known.items() if ".".join(setting.path).startswith(f"{name}.")]
+        found += [name] if all(one.startswith(f"{name}.") for one in inner) else inner
+    return sorted(found)
 
 
 def _named_beside() -> str:

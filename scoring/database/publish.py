@@ -112,7 +112,8 @@ def score_and_publish(
             newest_play_at = newest_play(settings.paths, instant, known_at)
             # A list that did not say how new its plays are is made again.
             knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}
-            inputs = digest_of_run(settings, read, arms, instant, exclusions, knew=knew)
+            salt = None if experiment is None else experiment.salt
+            inputs = digest_of_run(settings, read, arms, instant, exclusions, salt=salt, knew=knew)
             run = NewRun(
                 instant,
                 model.version,
@@ -256,7 +257,7 @@ SCORE: Step[ScoreFacts] = Step(
     does="Score every user's candidates, audit the lists, and publish them.",
     reads=lambda settings: (*list_files(settings), settings.paths.models, settings.paths.registry),
     writes=lambda settings: (masked(database_url(settings)),),
-    settings=LIST_SETTINGS,
+    settings=(*LIST_SETTINGS, "experiments.arms", "experiments.salt"),
     facts=ScoreFacts,
     run=lambda settings, request: score_and_publish(
         settings, as_of=request.as_of, publish=request.publish, force=request.force

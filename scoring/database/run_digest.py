@@ -41,13 +41,20 @@ def digest_of_run(
     instant: datetime,
     exclusions: Exclusions,
     *,
+    salt: str | None,
     knew: Mapping[str, datetime | None],
 ) -> str:
-    """The digest of a run's inputs: two runs that have the same one publish the same lists."""
+    """The digest of a run's inputs: two runs that have the same one publish the same lists.
+
+    Args:
+        salt: of the experiment, which assigns users to the arms; None without one.
+        knew: instants that decide what was known.
+    """
     return fingerprint(
         knew=dict(knew),
         files=fingerprint_of_files(read),
         model=arms[0].model.version,
+        salt=salt,
         arms=[[one.name, one.share, one.model.version, dict(one.changes)] for one in arms],
         as_of=instant.isoformat(),
         settings=settings.chosen(LIST_SETTINGS),

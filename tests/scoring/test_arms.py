@@ -17,11 +17,13 @@ from pipelines.model_registry import ModelVersion
 from scoring.database.connection import reading, sql_engine
 from scoring.database.new_run import NewRun
 from scoring.database.night_lists import in_arm
+from scoring.database.run_digest import digest_of_run
 from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation
 from scoring.database.writer import exclusive_lock
 from scoring.lists.arms import arms_of, arms_of_night
+from scoring.lists.eligibility import NOBODY
 from scoring.outcomes.arms import arms_over_nights, difference, figures_of_arms, sample_ratio, spent
 from scoring.outcomes.card_rows import rows_of_arms
 from tests.fixtures.lists import make_blocks, make_candidates
@@ -99,6 +101,18 @@ def test_all_arms_are_one_run_and_a_row_of_the_wrong_arm_is_not_shown(settings: 
     assert {user for user, arm in arms.items() if arm == "a"} == set(candidates.user_id[first].tolist())
     with pytest.raises(AuditError, match="audit `arms`"):
         write(("b", "a"), NIGHT + timedelta(days=1))
+
+
+def test_another_salt_is_another_run(settings: Settings) -> None:
+    (settings.home / "read").write_text("abc", encoding="utf-8")
+    model = ModelVersion("m", settings.home, {})
+    arms = arms_of_night(settings.paths, _experiment(0.5, 0.5), model)
+
+    def digest(salt: str | None) -> str:
+        return digest_of_run(settings, (settings.home / "read",), arms, NIGHT, NOBODY, salt=salt, knew={})
+
+    assert digest("spring") == digest("spring")
+    assert len({digest("spring"), digest("autumn"), digest(None)}) == 3
 
 
 def test_uneven_arms_are_named() -> None:
