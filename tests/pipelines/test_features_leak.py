@@ -195,7 +195,7 @@ _anywhere = given(
 )
 
 
-@_examples(max_examples=2)
+@_examples(max_examples=1)
 @_anywhere
 # The first instant of a day, where nothing of that day is left; and of the day of a refit.
 @example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2)

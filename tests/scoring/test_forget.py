@@ -20,8 +20,10 @@ from nightreel.core.settings import Settings, load_settings
 from nightreel.operations.forgetting import forget
 from nightreel.operations.incoming import merge_deliveries
 from nightreel.operations.materialize import materialize
+from pipelines.features import build_features
 from pipelines.ingest import ingest
 from scoring.database.connection import reading, sql_engine
+from scoring.database.publish import score_and_publish
 from scoring.database.tables import list_outcome, recommendation, recommendation_run
 from scoring.lists.eligibility import default_as_of
 from tests.conftest import Nightreel
@@ -103,7 +105,8 @@ def test_no_file_of_the_home_has_the_user_any_more(
     (home.data.raw_dir / "incoming" / "big_matrix_2.csv").write_text(f"x\n{USER}\n", encoding="utf-8")
     merge_deliveries(home)
     ingest(home)
-    publish_night(home)
+    build_features(home)
+    score_and_publish(home)
     materialize(home, default_as_of(home.paths, home.data, datetime.now(UTC)))
     assert nightreel("evaluate", home=tmp_path).returncode == 0
     before = found_in(tmp_path)

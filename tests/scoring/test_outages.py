@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -182,11 +183,10 @@ def test_a_full_disk_leaves_the_old_list_and_room_makes_the_next_run(
     before = shown_rows(on_small_disk)
 
     def more_than_fits() -> Iterator[Lists]:
-        for seed in range(2, 500):
-            for block in _blocks(seed):
-                yield Lists(
-                    block.user_id + 10_000 * seed, *(column for column in list(vars(block).values())[1:])
-                )
+        blocks = [*_blocks(2)]
+        for others in range(1, 500):
+            for block in blocks:
+                yield replace(block, user_id=block.user_id + 10_000 * others)
         pytest.fail("it fitted")
 
     with pytest.raises(NightreelError, match=r"full|No space|disk I/O|could not") as failure:

@@ -24,13 +24,14 @@ from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 
 CUT = midnight(FIRST_DAY + timedelta(days=6))
 EXAMPLES, CANDIDATES = 300, 12
-LOG = make_log(9, users=60, videos=80, plays=9_000)
+LOG = make_log(9, users=40, videos=60, plays=4_000)
 SETTINGS = """ranker.objective = "next_day"
 ranker.lightgbm.num_iterations = 10
 ranker.lightgbm.early_stopping_round = 10
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8
+evaluation.backtest_days = 1
 retrieval.sources = "{}"
 """
 

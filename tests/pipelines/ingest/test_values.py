@@ -1,6 +1,8 @@
 """What is stored is what was written: ids to the last digit, times, words for nothing."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import polars as pl
 import pytest
@@ -13,60 +15,72 @@ BIG, SMALL, DAILY = columns.BIG_MATRIX_FILE, columns.SMALL_MATRIX_FILE, columns.
 CAPTIONS, USERS = columns.CAPTION_FILE, columns.USER_FEATURES_FILE
 IN_EXPONENTS = "is in exponent notation and may have lost digits: write all of them"
 TOO_LARGE, NOT_WHOLE = "is larger than 64 bits", "is not a whole number"
+# The first line after those of a raw log.
+BIG_NEXT, DAILY_NEXT = 6, 5
+STORED = {
+    "9223372036854775807": 2**63 - 1,
+    "9223372036854775807.0": 2**63 - 1,
+    "9007199254740993.0": 2**53 + 1,
+    "-9223372036854775808": -(2**63),
+    "+5": 5,
+    " 5 ": 5,
+    "5.": 5,
+    "-0": 0,
+    "00012": 12,
+    "5.109E+03": 5109,
+}
+NO_NUMBERS = {
+    "9.9E+15": IN_EXPONENTS,
+    "1e5": IN_EXPONENTS,
+    "1.000E+05": IN_EXPONENTS,
+    "9223372036854775808": TOO_LARGE,
+    "18300000000141000423": TOO_LARGE,
+    "18446744073709551616.0": TOO_LARGE,
+    "0x10": NOT_WHOLE,
+    "1_000": NOT_WHOLE,
+    "inf": NOT_WHOLE,
+    "5.5": NOT_WHOLE,
+    "\u0663": NOT_WHOLE,  # a digit, but not of ASCII
+    "5.10900000000000000001": NOT_WHOLE,
+    '"1,000"': NOT_WHOLE,
+}
 
 
-@pytest.mark.parametrize(
-    ("written", "stored"),
-    [
-        ("9223372036854775807", 2**63 - 1),
-        ("9223372036854775807.0", 2**63 - 1),
-        ("9007199254740993.0", 2**53 + 1),
-        ("-9223372036854775808", -(2**63)),
-        ("+5", 5),
-        (" 5 ", 5),
-        ("5.", 5),
-        ("-0", 0),
-        ("00012", 12),
-        ("5.109E+03", 5109),
-    ],
-)
-def test_an_id_is_stored_to_its_last_digit(ingested: Ingested, written: str, stored: int) -> None:
-    ingested.raw.spoil(BIG, "15,148,", f"15,{written},")
+def _plays(videos: Iterable[str] = ("148",), timestamps: Iterable[str] = ("1593878903.438",)) -> str:
+    """A play for each video and timestamp, of users from 100 on."""
+    pairs = enumerate(product(videos, timestamps), 100)
+    return "".join(
+        f"{user},{video},3000,6067,2020-07-05 00:08:23.438,20200705,{timestamp},0.494478\n"
+        for user, (video, timestamp) in pairs
+    )
+
+
+def test_an_id_is_stored_to_its_last_digit(ingested: Ingested) -> None:
+    ingested.raw.files[BIG] += _plays(videos=STORED)
     ingested.run(**{"data.max_reject_share": 0})
-    assert ingested.table("interactions").filter(pl.col("user_id") == 15)["video_id"].to_list() == [stored]
+    new = ingested.table("interactions").filter(pl.col("user_id") >= 100)
+    assert new.sort("user_id")["video_id"].to_list() == [*STORED.values()]
 
 
-@pytest.mark.parametrize(
-    ("written", "problem"),
-    [
-        ("9.9E+15", IN_EXPONENTS),
-        ("1e5", IN_EXPONENTS),
-        ("1.000E+05", IN_EXPONENTS),
-        ("9223372036854775808", TOO_LARGE),
-        ("18300000000141000423", TOO_LARGE),
-        ("18446744073709551616.0", TOO_LARGE),
-        ("0x10", NOT_WHOLE),
-        ("1_000", NOT_WHOLE),
-        ("inf", NOT_WHOLE),
-        ("5.5", NOT_WHOLE),
-        ("\u0663", NOT_WHOLE),  # a digit, but not of ASCII
-        ("5.10900000000000000001", NOT_WHOLE),
-        ('"1,000"', NOT_WHOLE),
-    ],
-)
-@pytest.mark.parametrize(
-    ("file", "before"), [(BIG, "15,148,3000"), (DAILY, "183,20200705,8,AD,2020-07-02,public,,5")]
-)
-def test_a_number_that_may_have_lost_digits_is_rejected(
-    ingested: Ingested, written: str, problem: str, file: str, before: str
-) -> None:
-    """A key of a play, and a count of a day."""
-    column = "video_id" if file == BIG else "show_cnt"
-    after = before.replace("148", written) if file == BIG else before.removesuffix("5") + written
-    ingested.raw.spoil(file, before, after)
+def test_a_key_of_a_play_that_may_have_lost_digits_is_rejected(ingested: Ingested) -> None:
+    ingested.raw.files[BIG] += _plays(videos=NO_NUMBERS)
     ingested.run()
-    ((_, reason),) = ingested.rejects(file)
-    assert reason == f'column {column}: "{written.strip(chr(34))}" {problem}'
+    assert ingested.rejects(BIG) == [
+        (line, f'column video_id: "{written.strip(chr(34))}" {problem}')
+        for line, (written, problem) in enumerate(NO_NUMBERS.items(), BIG_NEXT)
+    ]
+
+
+def test_a_count_of_a_day_that_may_have_lost_digits_is_rejected(ingested: Ingested) -> None:
+    ingested.raw.files[DAILY] += "".join(
+        f"{video},20200705,8,AD,2020-07-02,public,,{written},4,0\n"
+        for video, written in enumerate(NO_NUMBERS, 200)
+    )
+    ingested.run()
+    assert ingested.rejects(DAILY) == [
+        (line, f'column show_cnt: "{written.strip(chr(34))}" {problem}')
+        for line, (written, problem) in enumerate(NO_NUMBERS.items(), DAILY_NEXT)
+    ]
 
 
 NOTHING = ["NULL", "null", "None", "NaN", "nan", "\\N", "<NA>", ""]
@@ -105,11 +119,11 @@ def test_a_word_for_nothing_is_nothing_in_every_column(ingested: Ingested, word:
     ]
 
 
-@pytest.mark.parametrize("word", NOTHING)
-def test_a_key_without_a_value_is_rejected(ingested: Ingested, word: str) -> None:
-    ingested.raw.spoil(BIG, "15,148,", f"15,{word},")
+def test_a_key_without_a_value_is_rejected(ingested: Ingested) -> None:
+    ingested.raw.files[BIG] += _plays(videos=NOTHING)
     ingested.run()
-    assert ingested.rejects(BIG) == [(4, "column video_id: no value")]
+    lines = range(BIG_NEXT, BIG_NEXT + len(NOTHING))
+    assert ingested.rejects(BIG) == [(line, "column video_id: no value") for line in lines]
 
 
 def test_minus_124_written_as_a_float_is_no_category(ingested: Ingested) -> None:
@@ -136,52 +150,50 @@ def test_a_play_is_taken_up_to_a_day_past_now(ingested: Ingested, days: float) -
 SECONDS = "is not Unix seconds like 1593878903.438"
 
 
-@pytest.mark.parametrize(
-    ("written", "problem"),
-    [
-        ("1593878903438", f"{SECONDS} but milliseconds"),
-        ("1593878903438000", f"{SECONDS} but microseconds"),
-        ("1593878903438000000", f"{SECONDS} but nanoseconds"),
-        ("1.59E+09", IN_EXPONENTS),
-        ("0", f"{SECONDS}: it is not between 1970-01-02 and a day past now"),
-        ("-62135596800", f"{SECONDS}: it is not between 1970-01-02 and a day past now"),
-        ("99999999999", f"{SECONDS}: it is not between 1970-01-02 and a day past now"),
-        ("yesterday", SECONDS),
-        ("inf", SECONDS),
-    ],
-)
-def test_a_timestamp_that_is_none_is_quoted_with_what_it_is(
-    ingested: Ingested, written: str, problem: str
-) -> None:
-    ingested.raw.spoil(BIG, "1593878903.438", written)
+NO_TIMESTAMPS = {
+    "1593878903438": f"{SECONDS} but milliseconds",
+    "1593878903438000": f"{SECONDS} but microseconds",
+    "1593878903438000000": f"{SECONDS} but nanoseconds",
+    "1.59E+09": IN_EXPONENTS,
+    "0": f"{SECONDS}: it is not between 1970-01-02 and a day past now",
+    "-62135596800": f"{SECONDS}: it is not between 1970-01-02 and a day past now",
+    "99999999999": f"{SECONDS}: it is not between 1970-01-02 and a day past now",
+    "yesterday": SECONDS,
+    "inf": SECONDS,
+}
+
+
+def test_a_timestamp_that_is_none_is_quoted_with_what_it_is(ingested: Ingested) -> None:
+    ingested.raw.files[BIG] += _plays(timestamps=NO_TIMESTAMPS)
     ingested.run()
-    assert ingested.rejects(BIG) == [(4, f'column timestamp: "{written}" {problem}')]
+    assert ingested.rejects(BIG) == [
+        (line, f'column timestamp: "{written}" {problem}')
+        for line, (written, problem) in enumerate(NO_TIMESTAMPS.items(), BIG_NEXT)
+    ]
 
 
 LOCAL = "is not a local time like 2020-07-05 00:08:23.438 or 2020-07-05T00:08:23"
 
 
-@pytest.mark.parametrize(
-    ("written", "problem"),
-    [
-        ("05/07/2020 00:08", LOCAL),
-        ("1593878903.438", "is not a local time but Unix seconds: put them in column timestamp"),
-        (
-            "1593878903438",
-            "is not a local time but Unix milliseconds: put them in column timestamp, as seconds",
-        ),
-        ("20200705", LOCAL),
-        ("0001-01-01 00:00:00", "is not between 1970-01-02 and a day past now"),
-        ("9999-12-31 23:59:59", "is not between 1970-01-02 and a day past now"),
-    ],
-)
+NO_LOCAL_TIMES = {
+    "05/07/2020 00:08": LOCAL,
+    "1593878903.438": "is not a local time but Unix seconds: put them in column timestamp",
+    "1593878903438": "is not a local time but Unix milliseconds: put them in column timestamp, as seconds",
+    "20200705": LOCAL,
+    "0001-01-01 00:00:00": "is not between 1970-01-02 and a day past now",
+    "9999-12-31 23:59:59": "is not between 1970-01-02 and a day past now",
+}
+
+
 @pytest.mark.parametrize("file", [BIG, SMALL])
-def test_a_local_time_that_is_none_is_quoted_with_the_formats(
-    ingested: Ingested, file: str, written: str, problem: str
-) -> None:
-    ingested.raw.files[file] = f"{BIG_HEADER}\n{BIG_ROWS[0]}\n16,149,4381,6067,{written},,,0.722103\n"
+def test_a_local_time_that_is_none_is_quoted_with_the_formats(ingested: Ingested, file: str) -> None:
+    bad = (f"{user},149,4381,6067,{written},,,0.722103" for user, written in enumerate(NO_LOCAL_TIMES, 16))
+    ingested.raw.files[file] = "\n".join([BIG_HEADER, BIG_ROWS[0], *bad, ""])
     ingested.run()
-    assert ingested.rejects(file) == [(3, f'column time: "{written}" {problem}')]
+    assert ingested.rejects(file) == [
+        (line, f'column time: "{written}" {problem}')
+        for line, (written, problem) in enumerate(NO_LOCAL_TIMES.items(), 3)
+    ]
 
 
 def test_a_local_time_that_clocks_left_out_is_named(ingested: Ingested) -> None:
