@@ -11,7 +11,7 @@ import polars as pl
 
 from nightreel.core import columns
 from pipelines.id_codes import IdCodes
-from pipelines.pair_bits import set_bits
+from pipelines.pair_bit_loops import set_bits
 
 _BITS = "bits"
 # Files named seen.parquet, by an earlier nightreel, have another order of bits and are not read.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipelines.id_codes import IdCodes
-from pipelines.pair_bits import set_bits
+from pipelines.pair_bit_loops import set_bits
 
 
 def add_played(

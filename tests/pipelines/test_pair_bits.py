@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pipelines.pair_bits import bits_at, bits_set, set_bits
+from pipelines.pair_bit_loops import set_bits
+from pipelines.pair_bits import bits_at, bits_set
 
 
 def test_bits_that_were_set_are_found_where_packbits_has_them() -> None:
