@@ -31,6 +31,7 @@ from pipelines.metrics import (
     weighted_precision_at_k,
     weighted_recall_at_k,
 )
+from pipelines.retrieval.past import ids_and_codes
 
 METRICS: dict[str, Callable[[RankedLists, int], np.ndarray]] = {
     "recall": recall_at_k,
@@ -192,7 +193,7 @@ class NextDayMeasuring:
         for judged in self._found.days:
             lists = self._found.lists(self._settings, judged, system)
             rank = lists["rank"].to_numpy()
-            _, video = np.unique(lists[columns.VIDEO_ID].to_numpy(), return_inverse=True)
+            _, video = ids_and_codes(lists[columns.VIDEO_ID].to_numpy())
             users.append(max(judged.day.users, 1))
             for k in self._cutoffs:
                 # Videos that are on no list have the last numbers.

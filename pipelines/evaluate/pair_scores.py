@@ -27,6 +27,7 @@ from pipelines.rankers.common_order import plays_of
 from pipelines.rankers.filtering import hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
+from pipelines.retrieval.past import ids_and_codes
 
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
@@ -49,8 +50,8 @@ def scores_and_plays(
     pairs: Pairs, store: FeatureStore, models: Models, settings: DataSettings, threads: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Each pair's scores by system, and how much its user had played."""
-    users, user = np.unique(pairs.rows[columns.USER_ID].to_numpy(), return_inverse=True)
-    videos, video = np.unique(pairs.rows[columns.VIDEO_ID].to_numpy(), return_inverse=True)
+    users, user = ids_and_codes(pairs.rows[columns.USER_ID].to_numpy())
+    videos, video = ids_and_codes(pairs.rows[columns.VIDEO_ID].to_numpy())
     joined = join_features(
         store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.zone
     )
@@ -87,7 +88,7 @@ def hybrid_of_pairs(
     """
     ordering = ranker.ordering(scores[REGRESSOR], scores[ALS])
     if not ranker.shrinkage.changes_nothing:
-        video = np.unique(video_id, return_inverse=True)[1]
+        _, video = ids_and_codes(video_id)
         common = np.bincount(video, ordering) / np.bincount(video)
         ordering = ranker.shrinkage.applied(ordering, common[video], plays)
     return hybrid_scores(

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipelines.metrics.loops import rows_of_parts
+
 
 @dataclass(frozen=True)
 class Order:
@@ -74,16 +76,10 @@ class Order:
         Returns:
             An order whose `users` are code * number of users + the user's position.
         """
-        codes = np.take(code.astype(np.int8), self.rows)
-        # A stable sort of bytes takes time linear in the pairs, and leaves users together.
-        ordered = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
-        user = np.repeat(np.arange(len(self.users), dtype=np.int32), self.lengths)
-        # In place, because there are millions of pairs and several systems are measured at a time.
-        group = codes[ordered].astype(np.int64)
-        group *= len(self.users)
-        group += user[ordered]
-        groups, starts = runs(group)
-        return Order(groups, starts, self.rows[ordered])
+        codes = code.astype(np.int8)
+        rows, starts = rows_of_parts(self.rows, self.starts, codes, int(codes.max(initial=-1)) + 1)
+        parts = np.flatnonzero(np.diff(starts))
+        return Order(parts, np.append(starts[parts], len(rows)), rows)
 
 
 def _by_user_and_video(user_id: np.ndarray, video_id: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
 """The true outcomes of pairs, independent of any system."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
+from pipelines.metrics.loops import counts_of_first, sums_of_first
 from pipelines.metrics.orders import Order, ascends, runs
 
 
@@ -37,14 +38,13 @@ class Positions:
         Args:
             values: one for each listed row.
         """
-        inside = self.rank < k
-        sums = np.bincount(self.user[inside], values[inside], minlength=self.users)
-        # With nothing to count, NumPy returns integers.
-        return sums.astype(np.float64)
+        sums: np.ndarray = sums_of_first(self.user, self.rank, values.astype(np.float64), k, self.users)
+        return sums
 
     def counts(self, k: int) -> np.ndarray:
         """How many of these positions are among each user's first k ranks: float64 [users]."""
-        return np.bincount(self.user[self.rank < k], minlength=self.users).astype(np.float64)
+        counts: np.ndarray = counts_of_first(self.user, self.rank, k, self.users)
+        return counts
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Outcome:
     best: Positions | None
     best_gains: np.ndarray | None
     depth: int
+    _best_sums: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, user_id: np.ndarray, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
@@ -92,6 +93,26 @@ class Outcome:
         ]
         best = Positions.of(np.minimum(groups.lengths, depth))
         return cls(hits, gain, groups.users, counts, best, np.concatenate([*largest, np.zeros(0)]), depth)
+
+    def discounted_best(self, k: int) -> np.ndarray | None:
+        """DCG of the gains in the best possible order at k, at most the depth: float64 [users].
+
+        None where gains are binary. The same for every system, so it is computed once.
+        """
+        if self.best is None or self.best_gains is None:
+            return None
+        if k not in self._best_sums:
+            # `of_hits` has the gains of all relevant videos, however many; no list is deeper than the depth.
+            inside = self.best.rank < self.depth
+            discounted = self.best_gains[inside] * discounts(self.depth)[self.best.rank[inside]]
+            self._best_sums[k] = self.best.only(inside).sums(discounted, k)
+        return self._best_sums[k]
+
+
+def discounts(depth: int) -> np.ndarray:
+    """The discount at each rank: 1 / log2(rank + 1), ranks from 1."""
+    weights: np.ndarray = 1.0 / np.log2(np.arange(depth) + 2.0)
+    return weights
 
 
 def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

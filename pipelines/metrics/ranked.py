@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from pipelines.metrics.orders import Order
-from pipelines.metrics.outcomes import Outcome, Positions
+from pipelines.metrics.outcomes import Outcome, Positions, discounts
 
 
 @dataclass(frozen=True)
@@ -119,38 +119,30 @@ class RankedLists:
         Returns:
             float64 [users].
         """
-        precision = self._hit_numbers / (self._hits.rank + 1.0)
-        weights = self._gains[self.outcome.relevant[self.rows]] if by_gain else 1.0
-        return self._hits.sums(precision * weights, self._depth(k))
+        precision = self._hit_precision
+        if by_gain:
+            precision = precision * self._gains[self.outcome.relevant[self.rows]]
+        return self._hits.sums(precision, self._depth(k))
 
     def discounted_relevant(self, k: int) -> np.ndarray:
         """DCG of the relevant videos, each of gain 1, at k: float64 [users]."""
-        return self._hits.sums(_discounts(self.outcome.depth)[self._hits.rank], self._depth(k))
+        return self._hits.sums(self._discounts_of_hits, self._depth(k))
 
     def discounted_best_relevant(self, k: int) -> np.ndarray:
         """The same in the best possible order: float64 [users]."""
         depth = self._depth(k)
-        sums = np.concatenate([[0.0], np.cumsum(_discounts(depth))])
+        sums = np.concatenate([[0.0], np.cumsum(discounts(depth))])
         best: np.ndarray = sums[np.minimum(self.relevant_counts, depth).astype(np.int64)]
         return best
 
     def discounted_gains(self, k: int) -> np.ndarray:
         """DCG of the gains at k: float64 [users]."""
-        return self.listed.sums(
-            self._gains * _discounts(self.outcome.depth)[self.listed.rank], self._depth(k)
-        )
+        return self.listed.sums(self._gains * discounts(self.outcome.depth)[self.listed.rank], self._depth(k))
 
     def discounted_best_gains(self, k: int) -> np.ndarray:
         """DCG of the gains in the best possible order at k: float64 [users]."""
-        best, gains = self.outcome.best, self.outcome.best_gains
-        if best is None or gains is None:
-            return self.discounted_best_relevant(k)
-        # `of_hits` has the gains of all relevant videos, however many; no list is deeper than the depth.
-        inside = best.rank < self.outcome.depth
-        discounted = gains[inside] * _discounts(self.outcome.depth)[best.rank[inside]]
-        sums = best.only(inside).sums(discounted, self._depth(k))
-        of_users: np.ndarray = sums[self.is_user]
-        return of_users
+        best = self.outcome.discounted_best(self._depth(k))
+        return self.discounted_best_relevant(k) if best is None else best[self.is_user]
 
     def gains_of_hits(self, k: int) -> np.ndarray:
         """The sum of the gains of the first k videos: float64 [users]."""
@@ -178,6 +170,22 @@ class RankedLists:
         """The first relevant video of a user is 1, the next one 2: int32 [hits]."""
         return Positions.of(np.bincount(self._hits.user, minlength=len(self.users))).rank + 1
 
+    @cached_property
+    def _hit_precision(self) -> np.ndarray:
+        """The precision at each relevant video's rank: float64 [hits]."""
+        precision: np.ndarray = self._hit_numbers / (self._hits.rank + 1.0)
+        return precision
+
+    @cached_property
+    def _discounts_of_hits(self) -> np.ndarray:
+        of_hits: np.ndarray = discounts(self.outcome.depth)[self._hits.rank]
+        return of_hits
+
+    @cached_property
+    def _discounted_gains(self) -> np.ndarray:
+        discounted: np.ndarray = self._gains * discounts(self.outcome.depth)[self.listed.rank]
+        return discounted
+
     def _depth(self, k: int) -> int:
         """k, or the depth of the lists where that is less.
 
@@ -189,9 +197,3 @@ class RankedLists:
         if k > self.outcome.depth and not self.whole:
             raise ValueError(f"k is {k}; these lists were cut at {self.outcome.depth}")
         return min(k, self.outcome.depth)
-
-
-def _discounts(depth: int) -> np.ndarray:
-    """The discount at each rank: 1 / log2(rank + 1), ranks from 1."""
-    weights: np.ndarray = 1.0 / np.log2(np.arange(depth) + 2.0)
-    return weights
