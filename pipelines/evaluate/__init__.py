@@ -1,6 +1,8 @@
 """Compares every system on held-out data: a record a figure in metrics.json, a table for each protocol."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core.artefacts import atomic_write
+from nightreel.core.beside import work_beside
 from nightreel.core.checksums import require_as_written
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
@@ -18,7 +21,7 @@ from nightreel.core.settings import DataSettings, Paths
 from nightreel.core.settings.needs import NightNeeds, RankerNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
-from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts, SampleRow
+from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts, SampleRow, SharedFacts
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
@@ -74,32 +77,23 @@ def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[Evaluat
         HybridRanker.load(model.folder, threads=settings.threads), LengthBuckets.load(model.folder)
     )
     store = open_store()
-    found: list[Figure] = []
     samples: list[SampleRow] = []
-    tables_written = []
-    of_days: NextDayFacts | None = None
-    fit: FittedDiscount | None = None
+    of_pairs: list[Figure] = []
     of_protocols: dict[str, ProtocolFacts] = {}
-    judged = next_day(settings, models.buckets, model.version)
-    if judged is not None:
-        found += _of_next_day(judged, settings)
-        tables_written.append(settings.paths.evaluation / f"{NEXT_DAY}.csv")
-        _write_table(found, tables_written[-1])
-        of_days = next_day_facts(judged, found, settings.data)
-        if settings.lists.repeat_discount == FITTED:
-            fit = fit_repeat_discount(judged, settings)
-    shared, of_shared = shared_figures(settings, models.buckets, model.version)
-    for protocol in of_shared:
+    with work_beside(settings.threads) as start:
+        waiting = start(_of_backtest, settings, models.buckets, model.version)
+        for pairs in protocol_pairs(settings, model):
+            own, lists, facts = _of_protocol(pairs, store, models, settings)
+            samples += lists
+            of_pairs += own
+            of_protocols[pairs.protocol] = facts
+        of_backtest = waiting.result()
+    found = [*of_backtest.figures, *of_pairs]
+    of_days = [NEXT_DAY] if of_backtest.next_day is not None else []
+    tables_written = []
+    for protocol in (*of_days, *of_backtest.shared, *of_protocols):
         tables_written.append(settings.paths.evaluation / f"{protocol}.csv")
-        _write_table([figure for figure in shared if figure.protocol == protocol], tables_written[-1])
-    found += shared
-    for pairs in protocol_pairs(settings, model):
-        own, lists, facts = _of_protocol(pairs, store, models, settings)
-        samples += lists
-        found += own
-        tables_written.append(settings.paths.evaluation / f"{pairs.protocol}.csv")
-        _write_table(own, tables_written[-1])
-        of_protocols[pairs.protocol] = facts
+        _write_table([figure for figure in found if figure.protocol == protocol], tables_written[-1])
     tables_written.append(settings.paths.evaluation / SAMPLES)
     with atomic_write(tables_written[-1]) as temporary:
         temporary.write_text(json.dumps(samples, indent=1), encoding="utf-8")
@@ -110,12 +104,35 @@ def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[Evaluat
     wrote = (metrics, *tables_written)
     said = EvaluateFacts(
         model=model.version,
-        next_day=of_days,
-        repeat_discount=fit,
-        shared=of_shared,
+        next_day=of_backtest.next_day,
+        repeat_discount=of_backtest.repeat_discount,
+        shared=of_backtest.shared,
         protocols=of_protocols,
     )
     return attempt.finished(read, wrote, said, outputs=wrote)
+
+
+@dataclass(frozen=True)
+class _OfBacktest:
+    """The figures of the lists that the backtest made, and their facts."""
+
+    figures: list[Figure]
+    next_day: NextDayFacts | None
+    repeat_discount: FittedDiscount | None
+    shared: Mapping[str, SharedFacts]
+
+
+def _of_backtest(settings: NightNeeds, buckets: LengthBuckets, version: str) -> _OfBacktest:
+    figures: list[Figure] = []
+    facts, fit = None, None
+    judged = next_day(settings, buckets, version)
+    if judged is not None:
+        figures = _of_next_day(judged, settings)
+        facts = next_day_facts(judged, figures, settings.data)
+        if settings.lists.repeat_discount == FITTED:
+            fit = fit_repeat_discount(judged, settings)
+    of_shared, shared = shared_figures(settings, buckets, version)
+    return _OfBacktest([*figures, *of_shared], facts, fit, shared)
 
 
 def _of_next_day(judged: NextDay, settings: RankerNeeds) -> list[Figure]:

@@ -7,12 +7,14 @@ ignored. The rules of `list_rule` apply on the days on which they are in force.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from nightreel.core.artefacts import fingerprint, fingerprint_of_files
-from nightreel.core.logs import progress
+from nightreel.core.beside import Start, work_beside
+from nightreel.core.logs import Advance, progress
 from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, Step, StepResult
@@ -20,6 +22,7 @@ from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
+from pipelines.model_rows.night import Night
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
 from pipelines.user_sample import UserSample
@@ -86,9 +89,10 @@ def backtest(settings: NightNeeds, *, force: bool = False) -> StepResult[Backtes
     with progress("backtest", total=len(files)) as advance:
         for night in nights:
             shared += make_shared(night, inputs, settings, buckets, force=force)
-            for together in systems:
-                made += _make(night, together, inputs, settings.paths, force=force)
-                advance(len(together.names))
+            missing = [_missing(night, together, inputs, settings.paths, force=force) for together in systems]
+            made += sum(map(len, missing))
+            with work_beside(settings.threads) as start:
+                _make(night, list(zip(systems, missing, strict=True)), start, advance)
     remove_others(settings.paths, [*files, *shared])
     sampled = tuple(name for together in systems if together.sampled for name in together.names)
     if all(day.sampled_users == day.users for day in nights.days):
@@ -109,17 +113,43 @@ def backtest(settings: NightNeeds, *, force: bool = False) -> StepResult[Backtes
     return attempt.finished((*read, model.folder), (settings.paths.backtest,), facts, outputs=outputs)
 
 
-def _make(night: PastNight, together: Systems, inputs: dict[str, Any], paths: Paths, *, force: bool) -> int:
-    """Make a night's lists of some systems, as far as they are not there; how many files were written."""
+def _missing(
+    night: PastNight, together: Systems, inputs: dict[str, Any], paths: Paths, *, force: bool
+) -> dict[str, tuple[Path, str]]:
+    """The systems whose lists of a night are not there: name -> their file and the digest of its inputs."""
     missing = {}
     for name in together.names:
         path = lists_file(paths, night.day.day, name)
         of_file = fingerprint(**inputs, system=name, day=night.day.as_of)
         if force or not is_made(path, of_file):
             missing[name] = (path, of_file)
-    if missing:
-        write_lists(missing, together.make(night.sampled if together.sampled else night, missing))
-    return len(missing)
+    return missing
+
+
+def _make(
+    night: PastNight,
+    systems: Sequence[tuple[Systems, dict[str, tuple[Path, str]]]],
+    start: Start,
+    advance: Advance,
+) -> None:
+    """Make and write the missing lists of a night.
+
+    The sources are fitted beside the lists of systems that do without them.
+    """
+    fitted: Future[Night] | None = None
+    for together, missing in systems:
+        if missing and together.uses_sources and fitted is None:
+            fitted = start(_night_of, night.sampled if together.sampled else night)
+    for together, missing in systems:
+        if missing:
+            if together.uses_sources and fitted is not None:
+                fitted.result()
+            write_lists(missing, together.make(night.sampled if together.sampled else night, missing))
+        advance(len(together.names))
+
+
+def _night_of(night: PastNight) -> Night:
+    return night.night
 
 
 def _of_some_users(sampled: Sequence[str], days: Sequence[BacktestDay]) -> list[str]:

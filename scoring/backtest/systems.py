@@ -1,7 +1,7 @@
 """The systems that list past nights, by name: the hybrid, each model alone, popularity, each source alone."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -42,11 +42,13 @@ class Systems:
         make: makes the lists of the systems with the given names.
         sampled: whether only a sample of users gets lists, because the systems serve only for comparison and
             cost as much as the published lists.
+        uses_sources: whether they need `PastNight.night`.
     """
 
     names: tuple[str, ...]
     make: Callable[[PastNight, Collection[str]], Blocks]
     sampled: bool = False
+    uses_sources: bool = False
 
 
 def all_systems(
@@ -70,7 +72,8 @@ def all_systems(
     for objective in sorted(hybrids, key=lambda one: one != published):
         name = HYBRID_OF.format(objective)
         names = (HYBRID, name) if objective == published else (name,)
-        found.append(_same(names, hybrids[objective], sampled=objective != published))
+        made = _same(names, hybrids[objective], sampled=objective != published)
+        found.append(replace(made, uses_sources=objective == NEXT_DAY))
     found.append(_models(ranker, model, published))
     liked = LikedPlays.count(plays, data, LengthBuckets.load(model.folder))
     found += [_same((name,), _popularity(value, liked)) for name, value in POPULARITIES.items()]
@@ -80,7 +83,7 @@ def all_systems(
         of_names = {name: source for name, source in alone.items() if name in asked}
         return lists_of_sources(night, of_names)
 
-    return [*found, Systems(tuple(alone), sources, sampled=True)], remarks
+    return [*found, Systems(tuple(alone), sources, sampled=True, uses_sources=True)], remarks
 
 
 def _models(ranker: HybridRanker, model: ModelVersion, published: str) -> Systems:
@@ -88,7 +91,12 @@ def _models(ranker: HybridRanker, model: ModelVersion, published: str) -> System
     if published != NEXT_DAY or not has_backtest(model.folder):
         return Systems(MODELS, lambda night, asked: lists_of_shown_models(night, ranker, asked), sampled=True)
     of_next_day = NextDayRanker.load(model.folder, BACKTEST)
-    return Systems(MODELS, lambda night, asked: lists_of_models(night, of_next_day, asked), sampled=True)
+    return Systems(
+        MODELS,
+        lambda night, asked: lists_of_models(night, of_next_day, asked),
+        sampled=True,
+        uses_sources=True,
+    )
 
 
 def _same(
