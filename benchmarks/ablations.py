@@ -161,7 +161,7 @@ class Ablations:
         both = {"classifier": log_odds(scores[1]), "regressor": logarithm(scores[2])}
         yield "both, summed", replace(Blend.scales(both), weights=dict.fromkeys(both, 1.0)).scores(both)
         for name, view in GROUPS.items():
-            yield f"without {name}", self._without(self.data.frame.views[view])
+            yield f"without {name}", self._without(self.data.matrix.views[view])
         yield "without time", self._without((columns.HOUR_OF_DAY, columns.DAY_OF_WEEK))
         yield "without als_score", self._without((columns.ALS_SCORE,))
         yield "als_score that saw the plays", self._scores(self._fit_leaky())[0]

@@ -39,9 +39,11 @@ from pipelines.model_rows.joined_features import join_features
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.binning import Matrix
 from pipelines.rankers.boosting import common_parameters
+from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData
+from pipelines.training_frame import FeatureFrame
 
 _PLAYS = 500_000
 _AT = 10
@@ -142,13 +144,15 @@ def fit_lambdamart(
 
 def fit_on_home(settings: Settings, plays: int) -> lgb.Booster:
     """The ranker of the home's own plays, joined and cut as `train` does it."""
-    data = TrainingData.join(open_store(), settings)
+    store = open_store()
+    data = TrainingData.join(store, settings)
+    frame = FeatureFrame.join(store, data.plays, settings.data.zone)  # of all plays, not of some
     booster = fit_lambdamart(
-        data.matrix,
+        FeatureMatrix(frame, data.encoding),
         data.targets,
         data.slices,
         user_id=data.plays[columns.USER_ID].to_numpy(),
-        instants_us=data.frame.instants,
+        instants_us=frame.instants,
         encoding=data.encoding,
         parameters=common_parameters(settings, data.slices.fit.stop - data.slices.fit.start),
         settings=settings,

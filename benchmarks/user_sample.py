@@ -57,7 +57,7 @@ def judged(
     ranker: HybridRanker, data: TrainingData, store: FeatureStore, settings: Settings
 ) -> dict[str, float]:
     """The figures of the hold-out, and NDCG@10 of the matrix, by the label ratio."""
-    found = Holdout.of(data).metrics(ranker, settings)
+    found = Holdout.of(data, store).metrics(ranker, settings)
     of = trial(kuairec_pairs(settings), store=store, models=Models(ranker, data.buckets), settings=settings)
     outcome = Outcome.of(of.user_id, of.targets["ratio"].liked, None, 10)
     order = Order.of(of.user_id, of.video_id, of.scores["hybrid"])

@@ -53,8 +53,47 @@ def service_features(store: FeatureStore) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
+class Thinned:
+    """Some rows of a table: every `step`-th of the first `first` rows, and all that follow."""
+
+    first: int = 0
+    step: int = 1
+
+    def of(self, table: pl.DataFrame) -> pl.DataFrame:
+        """These rows of a table."""
+        if self.step == 1:
+            return table
+        return pl.concat([table.head(self.first).gather_every(self.step), table[self.first :]])
+
+    def index(self, rows: slice | np.ndarray) -> slice | np.ndarray:
+        """Where the rows are that a range of rows of the table has, or what it has of these rows.
+
+        Args:
+            rows: a slice of successive rows, or int [rows], numbers of rows that are not left out.
+
+        Raises:
+            IndexError: for numbers of rows that are left out.
+        """
+        if self.step == 1:
+            return rows
+        if isinstance(rows, slice):
+            return slice(*(self._count_before(number) for number in (rows.start, rows.stop)))
+        rows = rows.astype(np.int64)  # Polars numbers rows without a sign
+        if (rows[rows < self.first] % self.step).any():
+            raise IndexError(f"only every row of {self.step} is there")
+        kept = self._count_before(self.first)
+        return np.where(rows < self.first, rows // self.step, rows + (kept - self.first))
+
+    def _count_before(self, number: int) -> int:
+        """How many of these rows come before a row of the table."""
+        return -(-min(number, self.first) // self.step) + max(number - self.first, 0)
+
+
+@dataclass(frozen=True)
 class FeatureFrame:
     """The joined features of entity rows, not yet encoded and not yet wide.
+
+    Rows are asked for by their numbers in the table of plays.
 
     Attributes:
         names: features in service order.
@@ -62,6 +101,7 @@ class FeatureFrame:
         job: the join.
         instants: int64 microseconds since 1970 UTC, the instant of each row.
         zone: where hours and weekdays are counted.
+        thinned: which of the plays the rows of the join are.
     """
 
     names: tuple[str, ...]
@@ -69,14 +109,22 @@ class FeatureFrame:
     job: AsOfRetrievalJob
     instants: np.ndarray
     zone: ZoneInfo
+    thinned: Thinned = Thinned()
 
     @classmethod
-    def join(cls, store: FeatureStore, plays: pl.DataFrame, zone: ZoneInfo) -> "FeatureFrame":
+    def join(
+        cls, store: FeatureStore, plays: pl.DataFrame, zone: ZoneInfo, thinned: Thinned | None = None
+    ) -> "FeatureFrame":
         """Join the features of the service `hybrid_ranker` to plays (user_id, video_id, event_timestamp).
+
+        Args:
+            thinned: which of the plays are joined; by default all.
 
         Raises:
             NightreelError: if the join does not give exactly one row per play.
         """
+        thinned = thinned or Thinned()
+        plays = thinned.of(plays)
         views = service_features(store)
         service = store.get_feature_service(columns.HYBRID_RANKER)
         stored = {view: names for view, names in views.items() if names[0] not in ON_DEMAND}
@@ -93,6 +141,7 @@ class FeatureFrame:
             job=job,
             instants=plays[columns.EVENT_TIMESTAMP].to_physical().to_numpy(),
             zone=zone,
+            thinned=thinned,
         )
 
     def __len__(self) -> int:
@@ -105,7 +154,7 @@ class FeatureFrame:
             requested = [name for name in names if name in features]
             if not requested:
                 continue
-            used = np.unique(self.job.positions(view)[rows])
+            used = np.unique(self.job.positions(view)[self.thinned.index(rows)])
             known = pa.array(used[used >= 0])
             found |= {name: self.job.source_column(view, name).take(known) for name in requested}
         return found

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars as pl
+from feast import FeatureStore
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
@@ -13,6 +16,7 @@ from pipelines import model_registry
 from pipelines.labels import Targets
 from pipelines.metrics import RankedLists, auc, ndcg_at_k
 from pipelines.model_registry import ModelVersion
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
@@ -28,14 +32,21 @@ class Holdout:
     """The plays that no model has seen.
 
     Attributes:
-        rows: each user's first play of each video in the holdout, as row numbers of the joined frame.
-        user_id, video_id: int64, of these rows.
+        plays: each user's first play of each video in the holdout.
+        store, zone: what joins features to them, for a model of another encoding.
+        matrix, encoding: the features of all plays, and their encoding.
+        rows: row numbers of these plays in the matrix.
+        user_id, video_id: int64, of these plays.
         since: when the holdout begins, UTC.
         catalogue: the number of videos in the whole log.
-        targets: those of all rows of the frame.
+        targets: those of all plays.
     """
 
-    frame: FeatureFrame
+    plays: pl.DataFrame
+    store: FeatureStore
+    zone: ZoneInfo
+    matrix: FeatureMatrix
+    encoding: FeatureEncoding
     rows: np.ndarray
     user_id: np.ndarray
     video_id: np.ndarray
@@ -44,15 +55,19 @@ class Holdout:
     targets: Targets
 
     @classmethod
-    def of(cls, data: TrainingData) -> "Holdout":
+    def of(cls, data: TrainingData, store: FeatureStore) -> "Holdout":
         """The holdout among joined plays."""
-        part = data.slices.holdout
+        part, zone = data.slices.holdout, data.matrix.zone
         pair = [columns.USER_ID, columns.VIDEO_ID]
         numbered = data.plays[part].with_row_index("row", offset=part.start)
         first = numbered.unique(pair, keep="first", maintain_order=True)
         rows, user_id, video_id = (first[name].to_numpy() for name in ("row", *pair))
         return cls(
-            data.frame,
+            first.select(*pair, columns.EVENT_TIMESTAMP),
+            store,
+            zone,
+            data.matrix,
+            data.encoding,
             rows,
             user_id,
             video_id,
@@ -67,7 +82,11 @@ class Holdout:
         Each video is ranked as of its play. Only figures that exist are given: without a liked play there is
         neither NDCG nor AUC.
         """
-        predicted = Predicted.of(ranker, FeatureMatrix(self.frame, ranker.encoding), self.rows)
+        matrix, rows = self.matrix, self.rows
+        if ranker.encoding != self.encoding:
+            frame = FeatureFrame.join(self.store, self.plays, self.zone)
+            matrix, rows = FeatureMatrix(frame, ranker.encoding), np.arange(len(self.plays))
+        predicted = Predicted.of(ranker, matrix, rows)
         liked = self.targets.liked[self.rows]
         error = np.abs(predicted.regressor - self.targets.amount[self.rows])
         found = {"regressor_mean_absolute_error": float(error.mean())}
@@ -104,7 +123,7 @@ def _compare(version: ModelVersion, holdout: Holdout, settings: RankerNeeds) -> 
         if champion.version == version.version:
             return "champion: the same model as before", True
         ranker = HybridRanker.load(champion.folder, threads=settings.threads)
-        ranker.require_features(holdout.frame.names)
+        ranker.require_features(holdout.matrix.names)
         seen_until = champion.fitted_before
     except (InputError, KeyError, TypeError, ValueError):
         return "champion: there was none to compare with", True

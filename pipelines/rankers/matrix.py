@@ -26,14 +26,17 @@ class FeatureMatrix:
     """The rows of a frame under an encoding, as float32 blocks in service order.
 
     Slicing, or indexing by an array of row numbers, gives float32 [rows, features]; missing values are NaN.
+    Numbers are those of the plays, of which the frame may have only some.
     A block is column-major in memory: it is gathered and binned feature by feature.
     """
 
     def __init__(self, frame: FeatureFrame, encoding: FeatureEncoding) -> None:
         encoding.require(frame.names)
         self.names = frame.names
+        self.views = frame.views
         self._instants = frame.instants
-        self._zone = frame.zone
+        self.zone = frame.zone
+        self._thinned = frame.thinned
         self._sources = [_EncodedView.of(frame, view, names, encoding) for view, names in frame.views.items()]
         self._als = _FactorProduct.of(frame)
         self._lifts = CategoryLifts.of(frame.job)
@@ -45,6 +48,7 @@ class FeatureMatrix:
         return len(self._instants)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        rows = self._thinned.index(rows)
         instants = self._instants[rows]
         matrix = np.empty((len(instants), len(self.names)), dtype=np.float32, order="F")
         for source in self._sources:
@@ -52,7 +56,7 @@ class FeatureMatrix:
             for column, values in enumerate(source.values, source.first):
                 # Position -1, no value, wraps to the last row of the encoded source, which is NaN.
                 np.take(values, positions, out=matrix[:, column], mode="wrap")
-        hour, weekday = hour_and_weekday(pl.Series(instants).cast(INSTANT), self._zone)
+        hour, weekday = hour_and_weekday(pl.Series(instants).cast(INSTANT), self.zone)
         matrix[:, self.names.index(columns.HOUR_OF_DAY)] = hour.to_numpy()
         matrix[:, self.names.index(columns.DAY_OF_WEEK)] = weekday.to_numpy()
         matrix[:, self.names.index(columns.ALS_SCORE)] = self._als.scores(rows)

@@ -16,9 +16,10 @@ from nightreel.core.settings.needs import FeatureNeeds, RankerNeeds
 from pipelines.known import table_files
 from pipelines.labels import NO_BUCKETS, LengthBuckets, Targets, targets
 from pipelines.model_rows.encoding import FeatureEncoding
+from pipelines.rankers.boosting import fitted_rows
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Cuts, Slices, days_of_table, time_cuts
-from pipelines.training_frame import FeatureFrame
+from pipelines.training_frame import FeatureFrame, Thinned
 from pipelines.user_sample import UserSample
 
 
@@ -36,7 +37,6 @@ class TrainingData:
     plays: pl.DataFrame
     cuts: Cuts
     slices: Slices
-    frame: FeatureFrame
     encoding: FeatureEncoding
     buckets: LengthBuckets
     targets: Targets
@@ -50,7 +50,7 @@ class TrainingData:
 
     @classmethod
     def join(cls, store: FeatureStore, settings: RankerNeeds) -> "TrainingData":
-        """Join each play with the features known at its instant.
+        """Join each play that is learnt from or judged with the features known at its instant.
 
         Raises:
             InputError: on too short a log.
@@ -59,7 +59,9 @@ class TrainingData:
         plays = sample.read(settings.paths)
         cuts = time_cuts(days_of_table(settings.paths.interactions), settings.data, settings.evaluation)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
-        frame = FeatureFrame.join(store, plays, settings.data.zone)
+        # Of a long log only what is learnt from is joined; its plays are all there for the candidate sources.
+        thinned = Thinned(slices.fit.stop, fitted_rows(slices).step)
+        frame = FeatureFrame.join(store, plays, settings.data.zone, thinned)
         seen = frame.values(slices.fit, catalogue_of(settings.data, settings.features).categorical)
         encoding = FeatureEncoding.fit(frame.names, seen)
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
@@ -67,8 +69,9 @@ class TrainingData:
         has_lengths = settings.data.has_lengths
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
         play_targets = targets(settings.data.targets.label, buckets, ratio, length, settings.data)
+        # The encoded values are enough from here on. KuaiRec's join and its sources take half a gigabyte.
         matrix = FeatureMatrix(frame, encoding)
-        return cls(plays, cuts, slices, frame, encoding, buckets, play_targets, matrix, sample)
+        return cls(plays, cuts, slices, encoding, buckets, play_targets, matrix, sample)
 
 
 def source_files(settings: FeatureNeeds) -> tuple[Path, ...]:

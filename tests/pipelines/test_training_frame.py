@@ -15,7 +15,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.training_frame import FeatureFrame, read_plays
+from pipelines.training_frame import FeatureFrame, Thinned, read_plays
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
@@ -175,3 +175,19 @@ def test_a_stamp_one_microsecond_late_is_not_seen(settings: Settings) -> None:
     joined = FeatureFrame.join(open_store(), rows, settings.data.zone)
     seen = FeatureMatrix(joined, _encoding(joined))[0:2][:, joined.names.index(columns.USER_AGG_INTERACTIONS)]
     np.testing.assert_array_equal(seen, np.array([np.nan, plays_so_far], dtype=np.float32))
+
+
+def test_plays_that_are_left_out_change_no_row_of_the_others(settings: Settings, frame: FeatureFrame) -> None:
+    """A long log is learnt from in part: the other plays are not joined, and rows keep their numbers."""
+    encoding, plays = _encoding(frame), read_plays(settings.paths)
+    half = Thinned(len(plays) // 2 + 1, 3)
+    some = FeatureMatrix(FeatureFrame.join(open_store(), plays, settings.data.zone, half), encoding)
+    every = FeatureMatrix(frame, encoding)
+
+    assert len(some) == len(half.of(plays)) < len(plays)
+    later = np.arange(half.first, len(plays))
+    for rows in (np.arange(0, half.first, 3), later, np.append(np.arange(3, half.first, 6), later[::2])):
+        np.testing.assert_array_equal(some[rows.astype(np.uint32)], every[rows])
+    np.testing.assert_array_equal(some[4 : len(plays)], every[np.append(np.arange(6, half.first, 3), later)])
+    with pytest.raises(IndexError):
+        some[np.array([1])]
