@@ -14,6 +14,7 @@ learning rates are low enough that nearly all trees are used.
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import lightgbm as lgb
@@ -53,6 +54,8 @@ class _Growing:
         self._stop.set_label(self._target[stop.rows])
         self._patience_trees = patience_trees
         self._stop_features = stop.features
+        # The raw scores of the early-stopping plays by so many trees.
+        self._stop_scores: tuple[np.ndarray | None, int] = (None, 0)
         self._booster: lgb.Booster | None = None
         # How often it has drawn features since it was made: once for its data, and once for each tree.
         self._drawn = 0
@@ -70,7 +73,9 @@ class _Growing:
         elif part.features is not None and self._stop_features is not None:
             known = RowForest.of(self._booster)
             part.data.set_init_score(known.raw(part.features))
-            self._stop.set_init_score(known.raw(self._stop_features))
+            before, trees = self._stop_scores
+            self._stop_scores = known.raw(self._stop_features, before, trees), self._booster.num_trees()
+            self._stop.set_init_score(self._stop_scores[0])
             self._booster = continued(
                 self._booster, self._parameters, part.data, self._stop, drawn=self._drawn
             )
@@ -100,6 +105,54 @@ class _Growing:
         return lgb.Booster(model_str=self._booster.model_to_string(num_iteration=self._best_trees))
 
 
+@dataclass(frozen=True)
+class BinnedPlays:
+    """Plays whose bins are found, ready to be learnt from part by part.
+
+    Attributes:
+        rows: the plays that are learnt from.
+        stop: the early-stopping plays.
+        parameters: LightGBM's.
+    """
+
+    binning: Binning
+    rows: range
+    stop: Part
+    encoding: FeatureEncoding
+    parameters: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        matrix: Matrix,
+        slices: Slices,
+        *,
+        video_id: np.ndarray,
+        encoding: FeatureEncoding,
+        settings: RankerNeeds,
+    ) -> "BinnedPlays":
+        """Find the bins, on slices.fit, and bin slices.stop. Arguments are those of `fit_rankers`."""
+        rows = fitted_rows(slices)
+        parameters = common_parameters(settings, len(rows))
+        binning = Binning(matrix, rows, video_id, encoding, parameters, keeps_features=True)
+        return cls(binning, rows, binning.part(validation_rows(slices)), encoding, parameters)
+
+    def fit(self, targets: Targets, slices: Slices, settings: RankerNeeds) -> HybridRanker:
+        """Fit both rankers."""
+        parts = number_of_parts(settings.ranker, len(self.rows))
+        return grow_rankers(
+            self.binning.parts(self.rows, parts),
+            parts=parts,
+            stop=self.stop,
+            targets=targets,
+            fit=slices.fit,
+            parameters=self.parameters,
+            encoding=self.encoding,
+            settings=settings.ranker,
+            threads=settings.threads,
+        )
+
+
 def fit_rankers(
     matrix: Matrix,
     targets: Targets,
@@ -118,21 +171,8 @@ def fit_rankers(
         targets: those of all rows.
         video_id: int64 [rows].
     """
-    rows = fitted_rows(slices)
-    parameters = common_parameters(settings, len(rows))
-    binning = Binning(matrix, rows, video_id, encoding, parameters, keeps_features=True)
-    parts = number_of_parts(settings.ranker, len(rows))
-    return grow_rankers(
-        binning.parts(rows, parts),
-        parts=parts,
-        stop=binning.part(validation_rows(slices)),
-        targets=targets,
-        fit=slices.fit,
-        parameters=parameters,
-        encoding=encoding,
-        settings=settings.ranker,
-        threads=settings.threads,
-    )
+    binned = BinnedPlays.of(matrix, slices, video_id=video_id, encoding=encoding, settings=settings)
+    return binned.fit(targets, slices, settings)
 
 
 def fitted_rows(slices: Slices) -> range:

@@ -5,7 +5,7 @@ evaluated for a block of rows at once and gives a mask of the leaves that remain
 all masks share gives the tree's value, as in `pair_forest`, to the last bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
@@ -69,19 +69,21 @@ class RowForest:
             np.array([_by_top_bits(tree.leaf_values) for tree in trees]).reshape(len(trees), LEAVES_MAX),
         )
 
-    def raw(self, rows: np.ndarray) -> np.ndarray:
+    def raw(self, rows: np.ndarray, before: np.ndarray | None = None, trees: int = 0) -> np.ndarray:
         """The raw scores of rows.
 
         Args:
             rows: float32 [rows, features].
+            before, trees: the scores by the first so many trees, float64 [rows], if they are known.
 
         Returns:
             float64 [rows].
         """
-        total = np.zeros(len(rows))
+        total = np.zeros(len(rows)) if before is None else before.copy()
+        later = replace(self, starts=self.starts[trees:], values=self.values[trees:])
         for start in range(0, len(rows), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
-            self._add(np.ascontiguousarray(rows[part], dtype=np.float32), total[part])
+            later._add(np.ascontiguousarray(rows[part], dtype=np.float32), total[part])
         return total
 
     def _add(self, rows: np.ndarray, total: np.ndarray) -> None:

@@ -24,6 +24,8 @@ def test_every_row_scores_as_in_lightgbm_to_the_last_bit(leaves: int, unknown: f
     np.testing.assert_array_equal(RowForest.of(model).raw(asked), expected)
     np.testing.assert_array_equal(RowForest.of(model).raw(asked[5:6]), expected[5:6])
     assert len(RowForest.of(model).raw(asked[:0])) == 0
+    by_three = model.predict(asked, raw_score=True, num_iteration=3)
+    np.testing.assert_array_equal(RowForest.of(model).raw(asked, by_three, 3), expected)
 
 
 def test_categories_score_as_in_lightgbm_to_the_last_bit() -> None:
