@@ -1,6 +1,7 @@
 """Decides on past data which objective makes the better lists, by what users liked afterwards.
 
-With a fully observed matrix, lists are for its validation users, from its videos, as of the log's end.
+With a fully observed matrix, lists are for its validation users, from its videos, as of the holdout's start:
+no ranker has seen later plays, and `evaluate` needs the same fits of the sources.
 Otherwise they are for the days of the early-stopping window, each as of its start, from the whole catalogue:
 the rankers of the next day are trained again without these days, and no tree of the other rankers has learnt
 from them. Data that reports use later, the matrix's other users and the holdout days, are not used.
@@ -8,6 +9,7 @@ from them. Data that reports use later, the matrix's other users and the holdout
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -20,6 +22,7 @@ from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.labels import targets
 from pipelines.local_days import end_of_day, start_of_day
+from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.model_rows.listable import known_videos
 from pipelines.model_rows.tonight import drawn_users
 from pipelines.rankers.contest_lists import Arena, next_day_lists, shown_lists
@@ -61,42 +64,57 @@ class Contest:
         )
 
 
-def contest(
+@dataclass(frozen=True)
+class Judged:
+    """An arena, and how good the next day's lists are there: float64 [users], as `Arena.quality`."""
+
+    arena: Arena
+    joined: JoinedFeatures
+    next_day: np.ndarray
+
+
+def judged_next_day(
     arenas: Sequence[Arena],
-    rankers: tuple[HybridRanker, NextDayRanker],
+    ranker: NextDayRanker,
     data: TrainingData,
     store: FeatureStore,
     settings: RankerNeeds,
-    *,
-    days: tuple[str, str],
+) -> list[Judged]:
+    """Make the next day's lists in every arena, for which the other ranker need not be there yet."""
+    found = []
+    with progress("objectives", total=len(arenas)) as advance:
+        for arena in arenas:
+            joined = arena.joined(data, store, settings)
+            lists = next_day_lists(arena, joined, ranker, data.plays, settings)
+            found.append(Judged(arena, joined, arena.quality(lists)))
+            advance()
+    return found
+
+
+def contest(
+    judged: Sequence[Judged], shown: HybridRanker, settings: RankerNeeds, *, days: tuple[str, str]
 ) -> Contest:
     """Compare both rankers' lists in every arena.
 
     Args:
         days: in words, the days that decide here and the days that are reported later.
     """
-    shown, next_day = rankers
-    qualities: list[tuple[np.ndarray, np.ndarray]] = []
-    with progress("objectives", total=len(arenas)) as advance:
-        for arena in arenas:
-            joined = arena.joined(data, store, settings)
-            of_both = (
-                shown_lists(arena, joined, shown, settings.ranker, settings.seed),
-                next_day_lists(arena, joined, next_day, data.plays, settings),
-            )
-            qualities.append((arena.quality(of_both[0]), arena.quality(of_both[1])))
-            advance()
-    means = [float(np.concatenate(side).mean()) for side in zip(*qualities, strict=True)]
-    return Contest(*days, sum(len(arena.user_id) for arena in arenas), means[0], means[1])
+    qualities = [
+        one.arena.quality(shown_lists(one.arena, one.joined, shown, settings.ranker, settings.seed))
+        for one in judged
+    ]
+    of_shown, of_next_day = (
+        float(np.concatenate(side).mean()) for side in (qualities, [one.next_day for one in judged])
+    )
+    return Contest(*days, sum(len(one.arena.user_id) for one in judged), of_shown, of_next_day)
 
 
-def arena_of_matrix(data: TrainingData, settings: RankerNeeds) -> Arena | None:
-    """The matrix's validation users; None if too few of them liked anything."""
+def arena_of_matrix(data: TrainingData, as_of: datetime, settings: RankerNeeds) -> Arena | None:
+    """The matrix's validation users as of an instant; None if too few of them liked anything."""
     pairs = _validation_pairs(settings)
     liked = _of_some_users(_liked(pairs, data, settings.data), settings.seed)
     if liked[columns.USER_ID].n_unique() < USERS_MIN:
         return None
-    as_of = end_of_day(data.cuts.last_day, settings.data.zone)
     known = known_videos(settings.paths, settings.data, as_of)
     listable = (
         pairs.select(pl.col(columns.VIDEO_ID).unique().sort())

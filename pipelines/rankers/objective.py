@@ -4,11 +4,12 @@
 if there is none, on the days before the holdout. Users and days that are reported take no part.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from feast import FeatureStore
 
@@ -17,7 +18,15 @@ from nightreel.core.settings import Paths, RetrievalSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.contest import USERS_MIN, Contest, arena_of_matrix, arenas_of_days, contest
+from pipelines.rankers.contest import (
+    USERS_MIN,
+    Contest,
+    Judged,
+    arena_of_matrix,
+    arenas_of_days,
+    contest,
+    judged_next_day,
+)
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.next_day_training import fit_next_day
@@ -25,13 +34,15 @@ from pipelines.rankers.past_nights import NightRows, night_rows
 from pipelines.rankers.source_trial import SourceTrial, after_trial
 from pipelines.rankers.training_data import TrainingData
 from pipelines.retrieval.fits import without_sources
+from pipelines.retrieval.past import ids_and_codes
 
-SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
+SHOWN, NEXT_DAY, BACKTEST, AUTO = "shown", "next_day", "backtest", "auto"
 # A table with more of its pairs than this counts as fully observed; KuaiRec's has 99.6 %.
 _FULL_SHARE = 0.5
-# With a fully observed matrix, the next day's rankers only compete and make lists in the backtest. These are
-# the most users of each past night, and the most rows, that train them.
-_CONTEST_USERS, _CONTEST_ROWS = 1_000, 300_000
+# With a fully observed matrix, the next day's rankers only compete and take part in the backtest: how many
+# past nights train them, how many users of each, and how many rows in all.
+_CONTEST_NIGHTS, _CONTEST_USERS, _CONTEST_ROWS = 2, 1_500, 300_000
+_TOO_SHORT = "what is liked on the next day; the log is too short to compare objectives before the holdout"
 
 
 @dataclass(frozen=True)
@@ -94,59 +105,125 @@ def has_backtest(folder: Path) -> bool:
     return (folder / f"{BACKTEST}.json").is_file()
 
 
-def choose_objective(
-    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: RankerNeeds
-) -> Chosen:
-    """Train the next day's rankers where the settings allow them, and choose the version's objective.
+@dataclass(frozen=True)
+class NextDayPast:
+    """The next day's rankers of past data, and their lists there: what `shown` competes with.
+
+    Attributes:
+        rows: of past nights until the log's end; None if none of their candidates was liked, or if the
+            fully observed matrix decides.
+        backtest: trained before the holdout; None if nothing was liked before it.
+        competing: the ranker whose lists are compared; None if nothing is compared.
+        judged: these lists; empty where there is nothing to compare.
+        days: in words, the days that decide here and the days that are reported later.
+        usual, why: the objective if nothing is compared or lists are equally good, and the reason if nothing
+            is compared.
+    """
+
+    rows: NightRows | None
+    backtest: NextDayRanker | None
+    trial: SourceTrial | None
+    competing: NextDayRanker | None = None
+    judged: Sequence[Judged] = ()
+    days: tuple[str, str] = ("", "")
+    usual: str = NEXT_DAY
+    why: str = "objective = next_day"
+
+
+def past_rankers(
+    data: TrainingData, store: FeatureStore, settings: RankerNeeds, *, has_matrix: bool
+) -> NextDayPast | None:
+    """Train the next day's rankers on past nights; None if the settings rule them out.
+
+    Like `judged_past` it needs nothing of the ranker of objective `shown`, so both may be fitted at the same
+    time.
 
     Args:
-        ranker: the ranker of objective `shown`, trained on these data.
+        has_matrix: whether there is a fully observed one.
     """
     if settings.ranker.objective == SHOWN:
-        return Chosen(SHOWN, "objective = shown")
-    is_auto = settings.ranker.objective == "auto"
+        return None
     # If every play is liked, only videos without a play can be negatives.
-    only_liked = bool(data.targets.liked[data.slices.fit].all())
-    if is_auto and is_fully_observed(settings.paths) and not only_liked:
-        return _chosen_on_matrix(data, store, ranker, settings)
-    end = end_of_day(data.cuts.last_day, settings.data.zone)
-    rows = night_rows(data.plays, store, data.encoding, end, settings)
+    every_liked = bool(data.targets.liked[data.slices.fit].all())
+    asks_matrix = has_matrix and settings.ranker.objective == AUTO and not every_liked
+    rows = _rows_before_holdout(data, store, settings) if asks_matrix else _rows_of_all(data, store, settings)
     if rows is None:
-        return Chosen(SHOWN, "no candidate of a past night was liked")
+        return NextDayPast(None, None, None, usual=SHOWN, why="no candidate of a past night was liked")
     rows, trial = after_trial(rows, data.cuts.holdout_from, settings.seed, settings.threads)
-    return replace(_chosen_on_days(rows, data, store, ranker, settings, is_auto=is_auto), trial=trial)
+    if asks_matrix:
+        backtest = fit_next_day(rows, settings.seed, settings.threads, on_all=False)[0]
+        return NextDayPast(None, backtest, trial, backtest, usual=SHOWN)
+    earlier = rows.before(data.cuts.holdout_from)
+    of_backtest = None if earlier is None else fit_next_day(earlier, settings.seed, settings.threads)[0]
+    past = NextDayPast(rows, of_backtest, trial)
+    if settings.ranker.objective != AUTO:
+        return past
+    if every_liked:
+        return replace(past, why="every play is liked: `shown` cannot be learnt")
+    earliest = rows.before(data.cuts.stop_from)
+    if earliest is None:
+        return replace(past, why=_TOO_SHORT)
+    return replace(past, competing=fit_next_day(earliest, settings.seed, settings.threads)[0])
 
 
-def _chosen_on_days(
-    rows: NightRows,
+def judged_past(
+    past: NextDayPast | None, data: TrainingData, store: FeatureStore, settings: RankerNeeds
+) -> NextDayPast | None:
+    """The same with the lists that are compared, where there is something to compare."""
+    if past is None or past.competing is None:
+        return past
+    if past.rows is None:  # the matrix decides
+        arena = arena_of_matrix(data, data.cuts.holdout_from, settings)
+        if arena is None:
+            why = "small_matrix is fully observed, and too few of its validation users liked anything"
+            return replace(past, why=why)
+        arenas, days = [arena], ("the validation users of small_matrix", "its other users")
+    else:
+        of_days = arenas_of_days(data, settings)
+        arenas = [arena for _, arena in of_days]
+        if sum(len(arena.user_id) for arena in arenas) < USERS_MIN:
+            return replace(past, why=_TOO_SHORT)
+        since = data.cuts.holdout_from.astimezone(settings.data.zone)
+        days = (", ".join(day for day, _ in of_days), f"the days from {since:%Y-%m-%d} on")
+    judged = judged_next_day(arenas, past.competing, data, store, settings)
+    return replace(past, judged=judged, days=days)
+
+
+def choose_objective(
     data: TrainingData,
     store: FeatureStore,
     ranker: HybridRanker,
+    past: NextDayPast | None,
     settings: RankerNeeds,
-    *,
-    is_auto: bool,
 ) -> Chosen:
-    """Choose on the days before the holdout, unless the settings have chosen."""
-    earlier = rows.before(data.cuts.holdout_from)
-    backtest = None if earlier is None else fit_next_day(earlier, settings.seed, settings.threads)[0]
-    if not is_auto:
-        return _next_day(rows, backtest, "objective = next_day", settings.seed, settings.threads)
-    found, why = _contest_of_days(data, store, ranker, rows, settings)
-    if found is not None and found.shown > found.next_day:
-        return Chosen(SHOWN, why, backtest=backtest, contest=found)
-    return _next_day(rows, backtest, why, settings.seed, settings.threads, contest=found)
+    """Choose the version's objective, and train the next day's rankers on all nights if it is theirs.
+
+    Args:
+        ranker: the ranker of objective `shown`, trained on these data.
+        past: from `judged_past`.
+    """
+    if past is None:
+        return Chosen(SHOWN, "objective = shown")
+    objective, why, found = past.usual, past.why, None
+    if past.judged:
+        found = contest(past.judged, ranker, settings, days=past.days)
+        why = str(found)
+        if found.shown != found.next_day:
+            objective = SHOWN if found.shown > found.next_day else NEXT_DAY
+    if objective == SHOWN:
+        return Chosen(SHOWN, why, backtest=past.backtest, contest=found, trial=past.trial)
+    rows = past.rows
+    if rows is None:
+        assert past.backtest is not None
+        left_out = past.backtest.left_out
+        rows = _rows_of_all(data, store, without_sources(settings, left_out))
+        assert rows is not None  # there were rows before the holdout
+        rows = replace(rows, untried=None, left_out=left_out)
+    return replace(_next_day(rows, past, why, settings), contest=found)
 
 
-def _next_day(
-    rows: NightRows,
-    backtest: NextDayRanker | None,
-    why: str,
-    seed: int,
-    threads: int,
-    *,
-    contest: Contest | None = None,
-) -> Chosen:
-    next_day, quality = fit_next_day(rows, seed, threads)
+def _next_day(rows: NightRows, past: NextDayPast, why: str, settings: RankerNeeds) -> Chosen:
+    next_day, quality = fit_next_day(rows, settings.seed, settings.threads)
     facts = {
         "rows": len(rows.liked),
         "liked": int(rows.liked.sum()),
@@ -155,14 +232,12 @@ def _next_day(
         "shrinkage": next_day.shrinkage.to_dict(),
         "ndcg": quality,
     }
-    return Chosen(NEXT_DAY, why, next_day, backtest, facts, contest)
+    return Chosen(NEXT_DAY, why, next_day, past.backtest, facts, trial=past.trial)
 
 
-def _chosen_on_matrix(
-    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: RankerNeeds
-) -> Chosen:
-    """Choose on the matrix's validation users; the next day's rankers are those of the backtest."""
-    earlier = night_rows(
+def _rows_before_holdout(data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> NightRows | None:
+    """What teaches rankers that only compete and take part in the backtest."""
+    return night_rows(
         data.plays,
         store,
         data.encoding,
@@ -170,49 +245,15 @@ def _chosen_on_matrix(
         settings,
         rows_max=_CONTEST_ROWS,
         users_max=_CONTEST_USERS,
+        nights=_CONTEST_NIGHTS,
         earlier_too=False,
     )
-    if earlier is None:
-        return Chosen(SHOWN, "no candidate of a past night was liked")
-    earlier, trial = after_trial(earlier, data.cuts.holdout_from, settings.seed, settings.threads)
-    backtest = fit_next_day(earlier, settings.seed, settings.threads, on_all=False)[0]
-    used = without_sources(settings, backtest.left_out)
-    del earlier  # free some hundred megabytes that the contest does not need
-    arena = arena_of_matrix(data, settings)
-    if arena is None:
-        why = "small_matrix is fully observed, and too few of its validation users liked anything"
-        return Chosen(SHOWN, why, backtest=backtest, trial=trial)
-    days = ("the validation users of small_matrix", "its other users")
-    found = contest([arena], (ranker, backtest), data, store, settings, days=days)
-    if found.next_day <= found.shown:
-        return Chosen(SHOWN, str(found), backtest=backtest, contest=found, trial=trial)
+
+
+def _rows_of_all(data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> NightRows | None:
+    """The rows of the last nights of the whole log."""
     end = end_of_day(data.cuts.last_day, settings.data.zone)
-    rows = night_rows(data.plays, store, data.encoding, end, used)
-    assert rows is not None  # there were rows before the holdout
-    rows = replace(rows, untried=None, left_out=backtest.left_out)
-    chosen = _next_day(rows, backtest, str(found), settings.seed, settings.threads, contest=found)
-    return replace(chosen, trial=trial)
-
-
-def _contest_of_days(
-    data: TrainingData, store: FeatureStore, ranker: HybridRanker, rows: NightRows, settings: RankerNeeds
-) -> tuple[Contest | None, str]:
-    """The contest on the early-stopping days before the holdout, or why nothing could be compared."""
-    if data.targets.liked[data.slices.fit].all():
-        return None, "every play is liked: `shown` cannot be learnt"
-    earlier = rows.before(data.cuts.stop_from)
-    arenas = arenas_of_days(data, settings)
-    users = sum(len(arena.user_id) for _, arena in arenas)
-    if earlier is None or users < USERS_MIN:
-        return (
-            None,
-            "what is liked on the next day; the log is too short to compare objectives before the holdout",
-        )
-    since = data.cuts.holdout_from.astimezone(settings.data.zone)
-    days = (", ".join(day for day, _ in arenas), f"the days from {since:%Y-%m-%d} on")
-    rankers = (ranker, fit_next_day(earlier, settings.seed, settings.threads)[0])
-    found = contest([arena for _, arena in arenas], rankers, data, store, settings, days=days)
-    return found, str(found)
+    return night_rows(data.plays, store, data.encoding, end, settings)
 
 
 def is_fully_observed(paths: Paths) -> bool:
@@ -220,11 +261,12 @@ def is_fully_observed(paths: Paths) -> bool:
     path = paths.table("fully_observed")
     if not path.is_file():
         return False
-    keys = (columns.USER_ID, columns.VIDEO_ID)
-    found = (
-        pl.scan_parquet(path)
-        .select(pl.struct(keys).n_unique().alias("pairs"), *(pl.col(key).n_unique() for key in keys))
-        .collect()
-        .row(0)
-    )
-    return bool(found[0] / max(found[1] * found[2], 1) > _FULL_SHARE)
+    table = pl.read_parquet(path, columns=[columns.USER_ID, columns.VIDEO_ID])
+    (users, user), (videos, video) = (ids_and_codes(column.to_numpy()) for column in table)
+    enough = _FULL_SHARE * len(users) * len(videos)
+    if len(table) <= enough:
+        return False
+    # At most twice as many flags as rows. To find distinct rows by sorting them takes half a gigabyte.
+    is_there = np.zeros((len(users), len(videos)), dtype=bool)
+    is_there[user, video] = True
+    return bool(np.count_nonzero(is_there) > enough)

@@ -109,6 +109,7 @@ def night_rows(
     *,
     rows_max: int = ROWS_MAX,
     users_max: int = TRAINING_USERS,
+    nights: int = TRAINING_NIGHTS,
     earlier_too: bool = True,
 ) -> NightRows | None:
     """The rows of past nights that ended by `until`; None where no candidate of theirs was liked.
@@ -117,11 +118,12 @@ def night_rows(
         plays: from `read_plays`; those at or after `until` are ignored.
         rows_max: about the most rows of candidates that were not played.
         users_max: the most users of each night, chosen by hash.
+        nights: how many of the last ones.
         earlier_too: whether to add as many earlier nights as the holdout has days, for callers who leave
             its days out later.
     """
     past = Past.of(plays, until, settings.data)
-    nights = TRAINING_NIGHTS + (settings.evaluation.holdout_days if earlier_too else 0)
+    nights += settings.evaluation.holdout_days if earlier_too else 0
     kind, examples = examples_of_nights(past, plays, nights, users_max, settings)
     index = PlaysByUser(past, np.concatenate([np.zeros(0, np.int64), *(one.user_id for one in examples)]))
     of_all = max(1, sum(len(one.user_id) for one in examples))

@@ -14,6 +14,7 @@ from feast import FeatureStore
 
 from nightreel.core import columns
 from nightreel.core.settings.needs import RankerNeeds
+from pipelines.local_days import end_of_day
 from pipelines.model_rows.tonight import drawn_users
 from pipelines.rankers.common_order import means_over_users, plays_of
 from pipelines.rankers.contest import arena_of_matrix
@@ -28,7 +29,7 @@ def lists_of_matrix(data: TrainingData, store: FeatureStore, settings: RankerNee
     """The fully observed pairs of the validation users; None if too few of them liked anything."""
     if not settings.paths.table("fully_observed").is_file():
         return None
-    arena = arena_of_matrix(data, settings)
+    arena = arena_of_matrix(data, end_of_day(data.cuts.last_day, settings.data.zone), settings)
     if arena is None:
         return None
     video_id = arena.listable[columns.VIDEO_ID].to_numpy()

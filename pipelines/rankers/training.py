@@ -1,6 +1,7 @@
 """The training step: join, fit both rankers, register the version, and promote it if it is not worse."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,29 @@ from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
+from nightreel.core.beside import work_beside
 from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import RankerNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets
-from pipelines.rankers.boosting import fit_rankers
+from pipelines.rankers.boosting import BinnedPlays
 from pipelines.rankers.classes import Classes
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.importances import Importance, write_importances
 from pipelines.rankers.list_order import PastLists, with_fitted_order
-from pipelines.rankers.objective import SHOWN, Chosen, choose_objective, is_fully_observed
+from pipelines.rankers.objective import (
+    SHOWN,
+    Chosen,
+    NextDayPast,
+    choose_objective,
+    is_fully_observed,
+    judged_past,
+    past_rankers,
+)
 from pipelines.rankers.shown_shrinkage import lists_of_matrix, with_fitted_shrinkage
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData, source_files, sources
@@ -78,13 +88,14 @@ def train(settings: RankerNeeds, *, force: bool = False) -> StepResult[TrainFact
         return TRAIN.skipped(read, (pointer,), attempt.known)
     attempt.begin()
     data = TrainingData.join(store, settings)
+    give_back_memory()  # what the sources were read into
     classes = Classes.of(data.targets, data.plays[columns.WATCH_RATIO].to_numpy(), data.slices.fit)
     classes.warn(settings.data, settings.ranker)
     if settings.ranker.objective == SHOWN or not data.targets.liked.any():
         classes.require_something_to_learn(settings.data, settings.ranker)
-    ranker = fit_shown(data, store, settings)
-    holdout = Holdout.of(data)
-    chosen = choose_objective(data, store, ranker, settings)
+    ranker, past = _fit_both(data, store, settings)
+    holdout = Holdout.of(data, store)
+    chosen = choose_objective(data, store, ranker, past, settings)
     if chosen.objective == SHOWN:
         classes.require_something_to_learn(settings.data, settings.ranker)
     version = model_registry.register(
@@ -116,28 +127,64 @@ def _matrix(paths: Paths) -> list[Path]:
     return [path] if path.is_file() else []
 
 
+def _fit_both(
+    data: TrainingData, store: FeatureStore, settings: RankerNeeds
+) -> tuple[HybridRanker, NextDayPast | None]:
+    """The ranker of objective `shown`, and the next day's rankers that it competes with.
+
+    They are fitted side by side, as each has steps that keep one thread busy. What takes most memory is not
+    done at the same time: trees grow after the next day's rankers, and lists are compared after that.
+    """
+    is_local, has_matrix = settings.cluster.engine != "ray", is_fully_observed(settings.paths)
+    with work_beside(settings.threads if is_local else 1) as start:
+        past = start(partial(past_rankers, data, store, settings, has_matrix=has_matrix))
+        binned = _binned(data, settings) if is_local else None
+        lists = _lists(data, store, settings, has_matrix=has_matrix)
+        past.result()
+        give_back_memory()  # the rows of past nights
+        ranker = _fitted(binned, data, settings)
+        del binned
+        give_back_memory()  # the bins of two parts
+        judged = start(judged_past, past.result(), data, store, settings)
+        return _ordered(ranker, *lists), judged.result()
+
+
 def fit_shown(data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> HybridRanker:
     """Fit the rankers of objective `shown`, and their order and shrinkage on past lists."""
-    ranker = _fit(data, settings)
-    give_back_memory()  # the bins of two parts
-    past = PastLists.of(data, store, settings)
-    matrix = lists_of_matrix(data, store, settings) if is_fully_observed(settings.paths) else None
-    return with_fitted_shrinkage(with_fitted_order(ranker, past), matrix or past)
+    binned = _binned(data, settings) if settings.cluster.engine != "ray" else None
+    ranker = _fitted(binned, data, settings)
+    return _ordered(ranker, *_lists(data, store, settings, has_matrix=is_fully_observed(settings.paths)))
 
 
-def _fit(data: TrainingData, settings: RankerNeeds) -> HybridRanker:
-    if settings.cluster.engine == "ray":
-        from pipelines.rankers.on_ray import fit_rankers_on_ray
-
-        return fit_rankers_on_ray(data, settings)
-    return fit_rankers(
-        data.matrix,
-        data.targets,
-        data.slices,
-        video_id=data.video_id,
-        encoding=data.encoding,
-        settings=settings,
+def _binned(data: TrainingData, settings: RankerNeeds) -> BinnedPlays:
+    return BinnedPlays.of(
+        data.matrix, data.slices, video_id=data.video_id, encoding=data.encoding, settings=settings
     )
+
+
+def _fitted(binned: BinnedPlays | None, data: TrainingData, settings: RankerNeeds) -> HybridRanker:
+    """Both rankers, on Ray without bins."""
+    if binned is not None:
+        return binned.fit(data.targets, data.slices, settings)
+    from pipelines.rankers.on_ray import fit_rankers_on_ray
+
+    return fit_rankers_on_ray(data, settings)
+
+
+def _lists(
+    data: TrainingData, store: FeatureStore, settings: RankerNeeds, *, has_matrix: bool
+) -> tuple[PastLists | None, PastLists | None]:
+    """The past lists that fit the order, and the lists that fit the shrinkage: a matrix's where possible."""
+    past = PastLists.of(data, store, settings)
+    matrix = lists_of_matrix(data, store, settings) if has_matrix else None
+    return past, matrix or past
+
+
+def _ordered(
+    ranker: HybridRanker, of_order: PastLists | None, of_shrinkage: PastLists | None
+) -> HybridRanker:
+    """The ranker with the order and shrinkage that are best on these lists."""
+    return with_fitted_shrinkage(with_fitted_order(ranker, of_order), of_shrinkage)
 
 
 def _write(ranker: HybridRanker, buckets: LengthBuckets, chosen: Chosen, folder: Path) -> None:

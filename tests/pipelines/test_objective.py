@@ -1,7 +1,7 @@
 """`objective = "auto"`: both objectives compete on past data, `train` says which won and why."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,10 @@ def test_a_fully_observed_matrix_is_asked_by_its_tuning_users_alone(tmp_path: Pa
         shown, next_day = (found[-1]["ndcg"][side] for side in ("shown", "next_day"))
         assert said["objective"] == ("next_day" if next_day > shown else "shown")
         assert has_backtest(model.folder)
+        # The first night of the backtest finds these fits of the sources.
+        holdout_from = datetime.fromisoformat(manifest["data"]["holdout_from"])
+        cutoffs = {path.name.partition("-")[0] for path in settings.paths.retrieval.iterdir()}
+        assert f"{holdout_from:%Y%m%dT%H%M%S}" in cutoffs
     assert found[0] == found[1]
     assert found[0]["lists"] == matrix.filter(tuning)[columns.USER_ID].n_unique()
 
