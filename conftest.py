@@ -20,7 +20,7 @@ pl.thread_pool_size()  # reads the variable, once
 del os.environ["POLARS_MAX_THREADS"]
 
 # Before anything imports Feast: as in the command, without its checks of types, which take a third of what
-# small homes take. feast_asof's own tests run in a session of their own, with them.
+# small homes take. feast_asof's own tests run in a session of their own, and see to it themselves.
 import feature_repo  # noqa: E402, F401  isort: skip
 import feast_asof  # noqa: E402, F401
 

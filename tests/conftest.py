@@ -81,10 +81,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
-        # Before any test does, so that Feast comes without its checks of types, as in the command: with them,
-        # what is done through Feast takes twice the time. Who only hands out tests needs no Feast.
-        import feature_repo  # noqa: F401
     forks.address = getattr(config, "workerinput", {}).get(_FORK_SERVER)
     if os.environ.get("RECORD_DURATIONS") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Recorder())

@@ -158,8 +158,10 @@ FEW = {
 }
 
 
+# With "auto" past nights are learnt from twice more.
+@pytest.mark.parametrize("objective", ["shown", pytest.param("auto", marks=pytest.mark.slow)])
 def test_the_same_data_and_seed_give_the_same_rows_by_one_command_or_step_by_step(  # type: ignore[no-untyped-def]
-    small_home: Path, tmp_path: Path, nightreel
+    small_home: Path, tmp_path: Path, nightreel, objective: str
 ) -> None:
     """Of own data with the fewest files."""
     homes, raw = [tmp_path / name for name in ("one", "two")], tmp_path / "logs"
@@ -175,7 +177,7 @@ def test_the_same_data_and_seed_give_the_same_rows_by_one_command_or_step_by_ste
             "kuairec_caption_category.csv",
         },
     )
-    settings = {**FEW, "NIGHTREEL_DATA_RAW_DIR": str(raw)}
+    settings = {**FEW, "NIGHTREEL_RANKER_OBJECTIVE": objective, "NIGHTREEL_DATA_RAW_DIR": str(raw)}
     # One of the processes is fresh, so that sets have another order.
     done = nightreel("run", home=homes[0], fresh=True, **settings)
     assert done.returncode == 0, done.stderr

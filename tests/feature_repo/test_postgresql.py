@@ -33,8 +33,6 @@ print(apply_definitions(settings).skipped)
 every_feature(pl.read_parquet(sys.argv[1])).write_parquet(sys.argv[2])
 print(apply_definitions(settings).skipped, len(fill_tables(settings.paths)))
 """
-# Without its checks of types, which take most of its time.
-_FEAST = "import feature_repo; from feast.cli.cli import cli; cli(prog_name='feast')"
 _ONLINE = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -120,10 +118,11 @@ def test_nothing_of_feast_is_left_in_files(
     assert {"feature_user_activity", "feature_video_factors", "feature_table", "feature_views"} <= tables
 
 
+@pytest.mark.slow
 def test_the_feast_command_works_on_it_and_the_online_store_serves(
     joined: pl.DataFrame, environment: dict[str, str]
 ) -> None:
-    _run(["-c", _FEAST, "apply"], environment, cwd=REPOSITORY)
+    _run(["feast", "apply"], environment, cwd=REPOSITORY)
     plays = LOG.interactions.filter(pl.col("event_timestamp") < NOON - timedelta(hours=12))
     user, count = plays.group_by("user_id").len().sort("len").row(-1)
     instant = NOON.astimezone(UTC).isoformat()

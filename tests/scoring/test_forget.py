@@ -124,8 +124,9 @@ def test_no_file_of_the_home_has_the_user_any_more(
     assert removed["rows of lists"] == 10 and removed["archived rows"] == 1 and removed["raw rows"] > 100
     # What is made again of the raw files brings nothing back, and the home still works.
     assert nightreel("ingest", home=tmp_path).returncode == 0
-    again = nightreel("run", home=tmp_path)
-    assert again.returncode == 0, again.stderr
+    for command in (["features"], ["score", "--force"]):
+        again = nightreel(*command, home=tmp_path)
+        assert again.returncode == 0, again.stderr
     assert found_in(tmp_path) == set()
     nothing = nightreel("forget", str(USER), home=tmp_path)
     assert nothing.returncode == 0 and "no row of this user was found" in nothing.stdout

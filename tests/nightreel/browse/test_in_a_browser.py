@@ -66,20 +66,19 @@ def test_a_user_without_a_list_leads_to_those_with_one(browser: Browser, site: S
 PAGES = (
     "/",
     "/?user={user}&other=1",
-    "/?user=abc",
-    "/users",
     "/video?video={video}",
     "/popular",
-    "/popular?segment=taste%3D%5CN",
     "/compare",
-    "/scorecard",
-    "/drift",
     "/why",
     "/api/v1/docs",
 )
+# Made of the same parts.
+MORE_PAGES = ("/?user=abc", "/users", "/popular?segment=taste%3D%5CN", "/scorecard", "/drift")
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(
+    "path", [*PAGES, *(pytest.param(path, marks=pytest.mark.slow) for path in MORE_PAGES)]
+)
 def test_everybody_can_use_every_page(browser: Browser, site: Site, path: str) -> None:
     check_everywhere(browser, site.url + path.format(user=site.user, video=site.video), unfold=True)
 
