@@ -7,28 +7,8 @@ import numpy as np
 import pytest
 
 from nightreel.core.settings import Settings, load_settings
-from pipelines import model_registry
 from pipelines.rankers import train
 from tests.conftest import Nightreel
-from tests.fixtures.scored_home import make_scored_home
-
-
-@pytest.mark.slow
-def test_a_version_is_registered_with_both_models_and_what_made_them(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = make_scored_home(tmp_path / "home", monkeypatch)
-    local = model_registry.champion(settings.paths)
-    # Few trees: at each split of one the workers wait for each other.
-    few = {"ranker.lightgbm.num_iterations": 3}
-    result = train(settings.changed({"cluster.engine": "ray", **few}))
-    assert not result.skipped and result.summary["version"] != local.version
-    found = model_registry.find(settings.paths, result.summary["version"])
-    assert found.manifest["settings"]["cluster.engine"] == "ray"
-    assert found.manifest["features"] == local.manifest["features"]
-    assert min(found.manifest["trees"].values()) >= 1
-    assert set(found.manifest["metrics"]) == set(local.manifest["metrics"])
-    assert not list(settings.paths.shared.iterdir())
 
 
 def test_each_row_has_one_worker_and_each_worker_an_even_share_of_each_part() -> None:
