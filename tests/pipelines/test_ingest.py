@@ -234,6 +234,8 @@ _FIELD = st.text(st.sampled_from("a,\"\n 字[]'#\u2028"), max_size=12)
 def test_captions_are_read_as_python_csv_reads_them(
     tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[str, str]]
 ) -> None:
+    # A column whose fields all are between apostrophes would be read as quoted by them, as it should be.
+    texts = [("a", "a"), *texts]
     raw = RawLog()
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
