@@ -293,7 +293,7 @@ def main() -> None:
     records = measure(ablations)
     result = {
         "scale": chosen.scale,
-        "plays": len(ablations.data.matrix),
+        "plays": len(ablations.data.plays),
         "reported_pairs": len(ablations.reported.matrix),
         "reported_users": len(np.unique(ablations.reported.user_id)),
         "settings": settings.chosen(

@@ -18,7 +18,7 @@ def arrivals_in(path: Path) -> dict[datetime, int]:
     """How many plays of a day arrived when: from the footer, if all arrived at once."""
     metadata = pq.read_metadata(path)
     names = metadata.schema.names
-    if _CREATED not in names:
+    if _CREATED not in names or not metadata.num_rows:
         return {ALWAYS_KNOWN: metadata.num_rows}
     at = names.index(_CREATED)
     of_groups = [metadata.row_group(group).column(at).statistics for group in range(metadata.num_row_groups)]

@@ -181,11 +181,6 @@ class RankedLists:
         of_hits: np.ndarray = discounts(self.outcome.depth)[self._hits.rank]
         return of_hits
 
-    @cached_property
-    def _discounted_gains(self) -> np.ndarray:
-        discounted: np.ndarray = self._gains * discounts(self.outcome.depth)[self.listed.rank]
-        return discounted
-
     def _depth(self, k: int) -> int:
         """k, or the depth of the lists where that is less.
 

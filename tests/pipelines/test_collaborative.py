@@ -9,6 +9,7 @@ import pytest
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import day_file
 from nightreel.core.settings import Settings
 from pipelines.collaborative import Fit, Log, biased_als, build_factors, late_plays, refit_cutoffs
 from pipelines.collaborative.biased_als import biased_fits
@@ -306,6 +307,19 @@ def test_few_late_plays_wait_for_the_next_fit(tmp_path: Path, monkeypatch: pytes
     LOG.with_interactions(never).write(without)
     build_factors(without)
     assert not any(one.equals(other) for one, other in zip(_factors(made), _factors(without), strict=True))
+
+
+def test_a_day_whose_plays_were_all_rejected_changes_no_fit(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    LOG.with_interactions(_arrives(LOG.interactions, 0)).write(settings)
+    build_factors(settings)
+    before = _factors(settings)
+    empty = day_file(settings.paths.interactions, FIRST_DAY - 3 * _DAY)
+    empty.parent.mkdir()
+    _arrives(LOG.interactions.clear(), 0).write_parquet(empty)
+    build_factors(settings)
+    for one, other in zip(_factors(settings), before, strict=True):
+        assert one.equals(other)
 
 
 def test_late_plays_that_are_more_than_a_few_make_the_fits_after_them_new(
