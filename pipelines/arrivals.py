@@ -15,7 +15,10 @@ _CREATED = columns.CREATED_TIMESTAMP
 
 
 def arrivals_in(path: Path) -> dict[datetime, int]:
-    """How many plays of a day arrived when: from the footer, if all arrived at once."""
+    """The number of a day's plays by the instant of their arrival.
+
+    If all arrived at once, only the file's footer is read.
+    """
     metadata = pq.read_metadata(path)
     names = metadata.schema.names
     if _CREATED not in names or not metadata.num_rows:
@@ -31,9 +34,10 @@ def arrivals_in(path: Path) -> dict[datetime, int]:
 
 
 def digest_until(path: Path, instant: datetime) -> str:
-    """The digest that a day's file had at an instant, before any play of the day that arrived later.
+    """The digest of a day's file without the plays that arrived after an instant.
 
-    If another digest was recorded then, the day has lost or changed plays, or an older nightreel wrote it.
+    If another one was recorded at that instant, the day has lost or changed plays since, or an older
+    nightreel wrote the file.
     """
     plays = pl.read_parquet(path).filter(pl.col(_CREATED) <= pl.lit(instant, dtype=INSTANT))
     file = BytesIO()

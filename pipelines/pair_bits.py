@@ -7,7 +7,12 @@ import numpy as np
 
 
 def bits_at(bits: np.ndarray, *positions: np.ndarray) -> np.ndarray:
-    """Bits at these indices, 0 or 1: uint8. `positions`: indices of videos, after those of rows, if any."""
+    """The bits of some videos, 0 or 1: uint8.
+
+    Args:
+        bits: of one user, or with a row for each of several.
+        positions: the indices of the videos; if `bits` has rows, those of the rows come first.
+    """
     *rows, video = positions
     found: np.ndarray = (bits[(*rows, video >> 3)] >> (7 - (video & 7)).astype(np.uint8)) & 1
     return found

@@ -66,13 +66,14 @@ class Thinned:
         return pl.concat([table.head(self.first).gather_every(self.step), table[self.first :]])
 
     def index(self, rows: slice | np.ndarray) -> slice | np.ndarray:
-        """Where the rows are that a range of rows of the table has, or what it has of these rows.
+        """The indices, among the kept rows, of rows that are given by their numbers in the table.
 
         Args:
-            rows: a slice of successive rows, or int [rows], numbers of rows that are not left out.
+            rows: a slice of successive rows, of which only the kept ones count; or int [rows], the numbers of
+                kept rows.
 
         Raises:
-            IndexError: for numbers of rows that are left out.
+            IndexError: a number is that of a row that was left out.
         """
         if self.step == 1:
             return rows
@@ -80,12 +81,12 @@ class Thinned:
             return slice(*(self._count_before(number) for number in (rows.start, rows.stop)))
         rows = rows.astype(np.int64)  # Polars numbers rows without a sign
         if (rows[rows < self.first] % self.step).any():
-            raise IndexError(f"only every row of {self.step} is there")
+            raise IndexError(f"of these rows, only every {self.step}th was kept")
         kept = self._count_before(self.first)
         return np.where(rows < self.first, rows // self.step, rows + (kept - self.first))
 
     def _count_before(self, number: int) -> int:
-        """How many of these rows come before a row of the table."""
+        """The number of kept rows before a row of the table."""
         return -(-min(number, self.first) // self.step) + max(number - self.first, 0)
 
 
@@ -93,7 +94,7 @@ class Thinned:
 class FeatureFrame:
     """The joined features of entity rows, not yet encoded and not yet wide.
 
-    Rows are asked for by their numbers in the table of plays.
+    Rows are asked for by their numbers in the table of plays, even if only some of the plays are joined.
 
     Attributes:
         names: features in service order.
@@ -101,7 +102,7 @@ class FeatureFrame:
         job: the join.
         instants: int64 microseconds since 1970 UTC, the instant of each row.
         zone: where hours and weekdays are counted.
-        thinned: which of the plays the rows of the join are.
+        thinned: which of the plays are joined.
     """
 
     names: tuple[str, ...]

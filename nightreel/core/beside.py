@@ -1,4 +1,4 @@
-"""Work beside the caller's own: most steps have parts that keep one thread busy and leave the others idle."""
+"""Runs work in a thread beside the caller's, as most steps have parts that keep only one thread busy."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,18 +9,23 @@ _Made = TypeVar("_Made")
 
 
 class Start(Protocol):
-    """What starts work."""
+    """A function that starts work."""
 
     def __call__(self, work: Callable[..., _Made], /, *args: Any) -> "Future[_Made]":
-        """Start a function with these arguments; what it returns is the future's result."""
+        """Start a function with these arguments; its result, or its error, is that of the future."""
 
 
 @contextmanager
 def work_beside(threads: int) -> Iterator[Start]:
-    """Start work that runs beside the block, in a thread of its own; the block ends when it has ended.
+    """Run work beside the block, in a thread of its own; leaving the block waits for that work.
+
+    An error in the work is raised where its result is asked for, so ask for every result.
 
     Args:
-        threads: where it is 1, work is done before `Start` returns.
+        threads: with 1, work is done in the caller's thread before `Start` returns.
+
+    Yields:
+        The function that starts work; what it has started runs one after the other.
     """
     if threads == 1:
         yield _at_once

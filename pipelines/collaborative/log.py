@@ -75,7 +75,8 @@ class Log:
         """The log in files of days, at least one, in order.
 
         Args:
-            seen_until: for each cutoff, ascending, by when the plays had arrived that its fit sees.
+            seen_until: for each cutoff, ascending, the instant by which the plays that its fit sees had
+                arrived.
 
         Raises:
             InputError: if a file is not as ingest wrote it.
@@ -107,7 +108,7 @@ class Log:
 def _in_order(
     parts: Iterable[pl.DataFrame], cutoffs: Sequence[datetime], seen_until: Sequence[datetime]
 ) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
-    """Plays in order of the first fit that sees each, whose number is given beside them, and then of time.
+    """Plays, each with the number of the first fit that sees it; in order of that number, and then of time.
 
     Args:
         parts: in order of time; with created_timestamp if a play may wait for a later fit.

@@ -167,7 +167,7 @@ FEATURES: Step[FeaturesFacts] = Step(
     does="Build the parquet sources of the feature views, each value stamped when it became known.",
     reads=_read_files,
     writes=lambda settings: (settings.paths.features,),
-    # In the parts' records, as the definitions of the features and as the columns of users' texts.
+    # The parts record what follows from these two: features' definitions, and the columns of users' texts.
     settings=("features.modules", "data.user_columns"),
     facts=FeaturesFacts,
     run=lambda settings, request: build_features(settings, force=request.force),

@@ -4,8 +4,9 @@ On a cluster the days are split into one piece per core, and each piece is summe
 
 Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads add
 them up, and old sums plus new ones are the sums of all. Old sums are used for the days before the first one
-whose file has changed since; later days are summed again, because which play of a pair is the first depends
-on the days before.
+whose file has changed. From there on, days whose files have changed are summed again; of the others only the
+first plays are counted again, because which play of a pair is the first depends on the days before. A cluster
+sums all of these days again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -102,7 +103,7 @@ class DailySums:
 def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = False) -> DailySums:
     """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night.
 
-    Days are summed from the first one that has changed since the last time.
+    The sums of days before the first one that has changed are read, not made again.
     """
     folder = settings.paths.state / FOLDER
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
@@ -167,7 +168,7 @@ def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> Dail
 def _counted_again(
     kept: DailySums, days: Mapping[date, Path], seen: SeenPairs, settings: DataSettings
 ) -> DailySums:
-    """The kept sums of these days with other first plays; `seen` as for `_sums_of`."""
+    """The kept sums of these days, with their first plays counted again; `seen` as for `_sums_of`."""
     first: dict[str, list[pl.DataFrame]] = {key: [] for key in _PAIR}
     for day, path in days.items():
         pairs = read_days([path], _PAIR)

@@ -37,7 +37,7 @@ class KeptDays:
     def of(cls, settings: LogNeeds) -> "KeptDays | None":
         """None if nothing is kept, or if one of the days has lost or changed a play by now.
 
-        Features may replace what is kept meanwhile: then None, too.
+        Also None if the features replace what is kept while it is read.
         """
         folder = settings.paths.state / FOLDER
         files = [*files_of_sums(folder), *SeenPairs.files(folder)]

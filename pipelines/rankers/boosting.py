@@ -54,7 +54,7 @@ class _Growing:
         self._stop.set_label(self._target[stop.rows])
         self._patience_trees = patience_trees
         self._stop_features = stop.features
-        # The raw scores of the early-stopping plays by so many trees.
+        # The raw scores of the early-stopping plays, and the number of trees that they come from.
         self._stop_scores: tuple[np.ndarray | None, int] = (None, 0)
         self._booster: lgb.Booster | None = None
         # How often it has drawn features since it was made: once for its data, and once for each tree.
@@ -138,7 +138,7 @@ class BinnedPlays:
         return cls(binning, rows, binning.part(validation_rows(slices)), encoding, parameters)
 
     def fit(self, targets: Targets, slices: Slices, settings: RankerNeeds) -> HybridRanker:
-        """Fit both rankers."""
+        """Fit both rankers; arguments are those of `fit_rankers`."""
         parts = number_of_parts(settings.ranker, len(self.rows))
         return grow_rankers(
             self.binning.parts(self.rows, parts),

@@ -1,7 +1,7 @@
 """Decides on past data which objective makes the better lists, by what users liked afterwards.
 
 With a fully observed matrix, lists are for its validation users, from its videos, as of the holdout's start:
-no ranker has seen later plays, and `evaluate` needs the same fits of the sources.
+no tree has learnt from later plays, and `evaluate` needs the same fits of the sources.
 Otherwise they are for the days of the early-stopping window, each as of its start, from the whole catalogue:
 the rankers of the next day are trained again without these days, and no tree of the other rankers has learnt
 from them. Data that reports use later, the matrix's other users and the holdout days, are not used.
@@ -80,7 +80,12 @@ def judged_next_day(
     store: FeatureStore,
     settings: RankerNeeds,
 ) -> list[Judged]:
-    """Make the next day's lists in every arena, for which the other ranker need not be there yet."""
+    """Make the next day's lists in every arena, and judge them; the other ranker is not needed yet.
+
+    Args:
+        arenas: from `arena_of_matrix` or `arenas_of_days`.
+        ranker: the one that competes, trained before all of them.
+    """
     found = []
     with progress("objectives", total=len(arenas)) as advance:
         for arena in arenas:
@@ -97,6 +102,8 @@ def contest(
     """Compare both rankers' lists in every arena.
 
     Args:
+        judged: the next day's lists, from `judged_next_day`.
+        shown: the ranker of objective `shown`, which makes its lists here.
         days: in words, the days that decide here and the days that are reported later.
     """
     qualities = [

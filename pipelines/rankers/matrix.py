@@ -26,7 +26,7 @@ class FeatureMatrix:
     """The rows of a frame under an encoding, as float32 blocks in service order.
 
     Slicing, or indexing by an array of row numbers, gives float32 [rows, features]; missing values are NaN.
-    Numbers are those of the plays, of which the frame may have only some.
+    Row numbers are those of the table of plays, even if the frame has only some of the plays.
     A block is column-major in memory: it is gathered and binned feature by feature.
     """
 

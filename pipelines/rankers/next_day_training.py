@@ -173,7 +173,7 @@ def _fit(
     """Fit each kind of model on the chosen rows.
 
     Args:
-        members: of how many models that differ by their seed each kind is the mean, by default one.
+        members: for each kind, how many models are averaged, which differ by their seeds; by default one.
     """
     features = rows.features if chosen.all() else rows.features[chosen]
     group = np.bincount(rows.group[chosen])

@@ -107,14 +107,14 @@ def has_backtest(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class NextDayPast:
-    """The next day's rankers of past data, and their lists there: what `shown` competes with.
+    """The next day's rankers, trained on past nights, and their lists: what `shown` competes with.
 
     Attributes:
         rows: of past nights until the log's end; None if none of their candidates was liked, or if the
             fully observed matrix decides.
-        backtest: trained before the holdout; None if nothing was liked before it.
+        backtest: the ranker trained on nights before the holdout; None if nothing was liked on them.
         competing: the ranker whose lists are compared; None if nothing is compared.
-        judged: these lists; empty where there is nothing to compare.
+        judged: the lists of `competing`; empty if nothing is compared.
         days: in words, the days that decide here and the days that are reported later.
         usual, why: the objective if nothing is compared or lists are equally good, and the reason if nothing
             is compared.
@@ -135,11 +135,10 @@ def past_rankers(
 ) -> NextDayPast | None:
     """Train the next day's rankers on past nights; None if the settings rule them out.
 
-    Like `judged_past` it needs nothing of the ranker of objective `shown`, so both may be fitted at the same
-    time.
+    Neither this nor `judged_past` needs the ranker of objective `shown`, which can be fitted meanwhile.
 
     Args:
-        has_matrix: whether there is a fully observed one.
+        has_matrix: whether there is a fully observed matrix.
     """
     if settings.ranker.objective == SHOWN:
         return None
@@ -169,7 +168,14 @@ def past_rankers(
 def judged_past(
     past: NextDayPast | None, data: TrainingData, store: FeatureStore, settings: RankerNeeds
 ) -> NextDayPast | None:
-    """The same with the lists that are compared, where there is something to compare."""
+    """Make the lists that are compared, if anything is.
+
+    Args:
+        past: from `past_rankers`.
+
+    Returns:
+        `past` with these lists, or with the reason why nothing is compared.
+    """
     if past is None or past.competing is None:
         return past
     if past.rows is None:  # the matrix decides

@@ -60,7 +60,7 @@ class NightRows:
         night: int64, the same number for examples of one cutoff.
         until_us: int64, the end of the example's window.
         kind: "nights" or "sessions".
-        log_plays: how many plays the log has until then.
+        log_plays: the number of plays in the log that these rows were made from.
         left_out: sources in the settings that have no part in these rows.
         untried: the same examples without the sources on trial; None where the settings name none of them.
     """
@@ -118,7 +118,7 @@ def night_rows(
         plays: from `read_plays`; those at or after `until` are ignored.
         rows_max: about the most rows of candidates that were not played.
         users_max: the most users of each night, chosen by hash.
-        nights: how many of the last ones.
+        nights: how many nights, the last ones.
         earlier_too: whether to add as many earlier nights as the holdout has days, for callers who leave
             its days out later.
     """

@@ -74,7 +74,8 @@ class RowForest:
 
         Args:
             rows: float32 [rows, features].
-            before, trees: the scores by the first so many trees, float64 [rows], if they are known.
+            before: float64 [rows], the raw scores by the first `trees` trees, if they are known.
+            trees: how many trees `before` comes from.
 
         Returns:
             float64 [rows].

@@ -53,13 +53,14 @@ class TrainingData:
         """Join each play that is learnt from or judged with the features known at its instant.
 
         Raises:
-            InputError: on too short a log.
+            InputError: the log is too short.
         """
         sample = UserSample.of(settings)
         plays = sample.read(settings.paths)
         cuts = time_cuts(days_of_table(settings.paths.interactions), settings.data, settings.evaluation)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
-        # Of a long log only what is learnt from is joined; its plays are all there for the candidate sources.
+        # Of a long log, only the plays that are learnt from or judged are joined; the candidate sources still
+        # read all of them.
         thinned = Thinned(slices.fit.stop, fitted_rows(slices).step)
         frame = FeatureFrame.join(store, plays, settings.data.zone, thinned)
         seen = frame.values(slices.fit, catalogue_of(settings.data, settings.features).categorical)
@@ -69,7 +70,8 @@ class TrainingData:
         has_lengths = settings.data.has_lengths
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
         play_targets = targets(settings.data.targets.label, buckets, ratio, length, settings.data)
-        # The encoded values are enough from here on. KuaiRec's join and its sources take half a gigabyte.
+        # From here on the encoded values are enough: the join and its sources, half a gigabyte for KuaiRec,
+        # are freed.
         matrix = FeatureMatrix(frame, encoding)
         return cls(plays, cuts, slices, encoding, buckets, play_targets, matrix, sample)
 

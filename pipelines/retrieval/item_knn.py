@@ -80,9 +80,9 @@ def _add_neighbours(
     """Add the product of two sparse matrices to a dense one, in SciPy's order and in a fifth of its time.
 
     Args:
-        starts, video, weight: of the rows that users have.
-        neighbour_starts, neighbour, value: of the rows that videos have.
-        found: float32 [users, videos].
+        starts, video, weight: the users' rows, as `indptr`, `indices` and `data` of a sparse matrix.
+        neighbour_starts, neighbour, value: the videos' rows, in the same form.
+        found: float32 [users, videos], changed in place.
     """
     for user in range(len(found)):
         for index in range(starts[user], starts[user + 1]):
