@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.model_rows.encoding import FeatureEncoding
+from pipelines.rankers.data_sets import filled
 
 SAMPLE_ROWS = 200_000
 
@@ -76,7 +77,7 @@ class Binning:
         }
         random = np.random.default_rng(parameters["seed"])
         chosen = np.sort(random.choice(len(fitted), min(len(fitted), SAMPLE_ROWS), replace=False))
-        self._bins = lgb.Dataset(matrix[fitted.start + fitted.step * chosen], **self._named).construct()
+        self._bins = filled(lgb.Dataset(matrix[fitted.start + fitted.step * chosen], **self._named))
 
     def part(self, rows: range | np.ndarray) -> Part:
         """Bin these ascending rows, sorted by video."""
@@ -84,7 +85,7 @@ class Binning:
         order = order[np.argsort(self._video_id[order], kind="stable")]
         block = np.asfortranarray(self._matrix[order])
         table = pa.table([pa.array(column) for column in block.T], names=self._named["feature_name"])
-        data = lgb.Dataset(table, reference=self._bins, **self._named).construct()
+        data = filled(lgb.Dataset(table, reference=self._bins, **self._named))
         return Part(order, data, block if self._keeps_features else None)
 
     def parts(self, rows: range | np.ndarray, parts: int) -> Iterator[Part]:

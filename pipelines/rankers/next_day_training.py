@@ -13,6 +13,7 @@ from nightreel.core.logs import progress
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.averaging import averaged
 from pipelines.rankers.blend import Blend, tuned_blend
+from pipelines.rankers.data_sets import filled
 from pipelines.rankers.examples import SESSIONS, SMALL_LOG_PLAYS
 from pipelines.rankers.next_day import (
     CLASSIFIER,
@@ -195,7 +196,7 @@ def _fit(
         "seed": seed,
         "verbose": -1,
     }
-    data = lgb.Dataset(features, feature_name=list(rows.names), params=parameters).construct()
+    data = filled(lgb.Dataset(features, feature_name=list(rows.names), params=parameters))
 
     def fitted(name: str, member: int) -> lgb.Booster:
         # A data set has one target, so each model has a copy of the bins.
