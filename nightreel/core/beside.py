@@ -5,6 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 _Made = TypeVar("_Made")
 
 
@@ -30,7 +32,9 @@ def work_beside(threads: int) -> Iterator[Start]:
     if threads == 1:
         yield _at_once
         return
-    with ThreadPoolExecutor(1) as pool:
+    # The work may hold BLAS to one thread for a while, and that in the whole process. If the block's own
+    # products had one thread then and several later, their last bits would depend on the clock.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
         yield pool.submit
 
 
