@@ -24,7 +24,12 @@ WAITING_SHARE = 0.001
 
 @dataclass(frozen=True)
 class Arrivals:
-    """How many plays of each local day arrived when, for the days of a table."""
+    """When the plays of a table's local days arrived.
+
+    Attributes:
+        files, digests: each day's file, and its digest.
+        plays: for each day, the number of plays by the instant of their arrival.
+    """
 
     files: Mapping[date, Path]
     digests: Mapping[date, str]
@@ -38,7 +43,7 @@ class Arrivals:
         return cls(files, digests_of_days(interactions), plays)
 
     def seen_until(self, cutoffs: Sequence[datetime], zone: ZoneInfo) -> list[datetime]:
-        """For each cutoff, ascending, the instant by which the plays that its fit sees had arrived."""
+        """For each cutoff, the instant by which the plays that its fit sees had arrived; both ascend."""
         found: list[datetime] = []
         for cutoff in cutoffs:
             arrived: dict[datetime, int] = {}
@@ -50,7 +55,11 @@ class Arrivals:
         return found
 
     def digests_before(self, cutoff: datetime, seen_until: datetime, zone: ZoneInfo) -> dict[date, str]:
-        """A digest of what a fit sees of each day before its cutoff: of the file, if it sees all."""
+        """A digest of what a fit sees of each day before its cutoff; of days of which it sees nothing, none.
+
+        Args:
+            seen_until: the instant by which the plays that the fit sees had arrived.
+        """
         found = {}
         for day, path in self.files.items():
             arrived = self.plays[day]

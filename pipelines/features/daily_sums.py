@@ -205,7 +205,12 @@ def _mark(seen: SeenPairs, paths: list[Path]) -> None:
 
 
 def kept_sums(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:
-    """The sums of some of the days that FOLDER has in the home's state."""
+    """The kept sums of some days.
+
+    Args:
+        folder: FOLDER in the home's state, which has them.
+        days: some of those that are kept.
+    """
     ends = pl.Series([end_of_day(day, settings.zone) for day in days], dtype=INSTANT).implode()
     users, videos, durations = (
         pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))

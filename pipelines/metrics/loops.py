@@ -1,4 +1,4 @@
-"""Compiled loops over the positions of lists: what NumPy needs several passes and copies for."""
+"""Compiled loops over the positions of lists, for which NumPy needs several passes and copies."""
 
 import numpy as np
 

@@ -33,7 +33,7 @@ class Holdout:
 
     Attributes:
         plays: each user's first play of each video in the holdout.
-        store, zone: what joins features to them, for a model of another encoding.
+        store, zone: with these, features are joined to the plays again for a model of another encoding.
         matrix, encoding: the features of all plays, and their encoding.
         rows: row numbers of these plays in the matrix.
         user_id, video_id: int64, of these plays.
