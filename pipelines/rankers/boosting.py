@@ -131,14 +131,26 @@ class BinnedPlays:
         encoding: FeatureEncoding,
         settings: RankerNeeds,
     ) -> "BinnedPlays":
-        """Find the bins, on slices.fit, and bin slices.stop. Arguments are those of `fit_rankers`."""
+        """Find the bins, on slices.fit, and bin slices.stop.
+
+        Args:
+            matrix: all rows in order of time.
+            video_id: int64 [rows].
+        """
         rows = fitted_rows(slices)
         parameters = common_parameters(settings, len(rows))
         binning = Binning(matrix, rows, video_id, encoding, parameters, keeps_features=True)
         return cls(binning, rows, binning.part(validation_rows(slices)), encoding, parameters)
 
     def fit(self, targets: Targets, slices: Slices, settings: RankerNeeds) -> HybridRanker:
-        """Fit both rankers; arguments are those of `fit_rankers`."""
+        """Fit both rankers on slices.fit, each stopped early on slices.stop.
+
+        The features of a part are binned once for both models. The same input gives the same models.
+
+        Args:
+            targets: those of all rows.
+            slices, settings: those that the bins were found with.
+        """
         parts = number_of_parts(settings.ranker, len(self.rows))
         return grow_rankers(
             self.binning.parts(self.rows, parts),
@@ -151,28 +163,6 @@ class BinnedPlays:
             settings=settings.ranker,
             threads=settings.threads,
         )
-
-
-def fit_rankers(
-    matrix: Matrix,
-    targets: Targets,
-    slices: Slices,
-    *,
-    video_id: np.ndarray,
-    encoding: FeatureEncoding,
-    settings: RankerNeeds,
-) -> HybridRanker:
-    """Fit both rankers on slices.fit, each stopped early on slices.stop.
-
-    The features of a part are binned once for both models. The same input gives the same models.
-
-    Args:
-        matrix: all rows in order of time.
-        targets: those of all rows.
-        video_id: int64 [rows].
-    """
-    binned = BinnedPlays.of(matrix, slices, video_id=video_id, encoding=encoding, settings=settings)
-    return binned.fit(targets, slices, settings)
 
 
 def fitted_rows(slices: Slices) -> range:

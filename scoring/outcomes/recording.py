@@ -118,10 +118,6 @@ def _digest(
     )
 
 
-def _hashed(frame: pl.DataFrame) -> list[int]:
-    return [frame.height, int(frame.hash_rows(seed=1).to_numpy().sum(dtype="uint64"))]
-
-
 def _write(connection: Connection, shown: ShownRun, figures: Figures, recorded: dict[str, Any]) -> None:
     """Replace the figures that a run had."""
     run = shown.run

@@ -15,7 +15,7 @@ from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.model_rows.ordering import received
 from pipelines.rankers import FeatureEncoding, HybridRanker, boosting, hybrid_order, hybrid_scores
 from pipelines.rankers.binning import Binning
-from pipelines.rankers.boosting import fit_rankers
+from pipelines.rankers.boosting import BinnedPlays
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.slices import Slices
 
@@ -64,7 +64,8 @@ def ranker(settings: Settings) -> HybridRanker:
 
 
 def _fit(wanted: Targets, settings: Settings) -> HybridRanker:
-    return fit_rankers(MATRIX, wanted, SLICES, video_id=VIDEO, encoding=ENCODING, settings=settings)
+    binned = BinnedPlays.of(MATRIX, SLICES, video_id=VIDEO, encoding=ENCODING, settings=settings)
+    return binned.fit(wanted, SLICES, settings)
 
 
 def _texts(ranker: HybridRanker) -> tuple[str, str]:
