@@ -3,7 +3,8 @@
 Every night brings some plays of earlier days. Making all fits since then again for a handful of them takes as
 long as the rest of the features. So each fit sees what had arrived by an instant of its own. What arrives
 later waits until it is more than WAITING_SHARE of what the fit saw; then the fit sees all of it. A fit also
-sees whatever the fit before it saw.
+sees the first delivery of the last day before its cutoff, which after years of plays can be less than that
+share, and whatever the fit before it saw.
 
 The instant follows from plays before the cutoff and from when they arrived, in order of arrival. So a home
 that starts anew, or that replays an earlier night, has the same fits.
@@ -46,12 +47,13 @@ class Arrivals:
         """For each cutoff, the instant by which the plays that its fit sees had arrived; both ascend."""
         found: list[datetime] = []
         for cutoff in cutoffs:
+            days = [day for day in self.plays if start_of_day(day, zone) < cutoff]
             arrived: dict[datetime, int] = {}
-            for day, plays in self.plays.items():
-                if start_of_day(day, zone) < cutoff:
-                    for instant, n in plays.items():
-                        arrived[instant] = arrived.get(instant, 0) + n
-            found.append(max([_seen_until(arrived), *found[-1:]]))
+            for day in days:
+                for instant, n in self.plays[day].items():
+                    arrived[instant] = arrived.get(instant, 0) + n
+            last_day = [min(self.plays[max(days)])] if days else []
+            found.append(max([_seen_until(arrived), *last_day, *found[-1:]]))
         return found
 
     def digests_before(self, cutoff: datetime, seen_until: datetime, zone: ZoneInfo) -> dict[date, str]:

@@ -61,19 +61,15 @@ def fitted_arrays(
     Args:
         names: by default those of the setting `[retrieval] sources`.
     """
-    decisive = [
-        past.cutoff.isoformat(),
-        *(f"{name} = {settings.value(name)}" for name in _DECISIVE),
-    ]
-    folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
     names = source_names(settings.retrieval) if names is None else names
+    paths = _paths_of_fits(names, past, settings)
 
     def fitted(name: str) -> Arrays:
-        found = _fitted(name, folder / file_name(name), past, settings)
+        found = _fitted(name, paths[name], past, settings)
         advance()
         return found
 
-    if not all((folder / file_name(name)).is_file() for name in names):
+    if not all(path.is_file() for path in paths.values()):
         past.of_some_users(PLAYS_MAX, settings.seed)  # before several threads ask for them
     title = f"sources {past.cutoff:%Y-%m-%d}"
     # Several at a time, because most of them use one thread. BLAS is held to one thread meanwhile.
@@ -87,13 +83,30 @@ def fitted_arrays(
         own = {name: fitted(name) for name in names if name not in SOURCES}
         found = {name: own[name] if name in own else waiting[name].result() for name in names}
     past.forget_chosen()
-    _forget_oldest(folder.parent)
+    _forget_oldest(settings.paths.retrieval)
     return found
 
 
 def last_cutoff(as_of: datetime, settings: DataSettings) -> datetime:
     """The local midnight at or before an instant, which is the cutoff of the sources used at it."""
     return start_of_day(as_of.astimezone(settings.zone).date(), settings.zone)
+
+
+def _paths_of_fits(names: Collection[str], past: Past, settings: SourceNeeds) -> dict[str, Path]:
+    decisive = [
+        past.cutoff.isoformat(),
+        *(f"{name} = {settings.value(name)}" for name in _DECISIVE),
+    ]
+
+    def folder(*more: str) -> Path:
+        return settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest([*decisive, *more])}"
+
+    usual = folder()
+    paths = {name: usual / file_name(name) for name in names}
+    if SEQUENCE in names and not settings.lists.exclude.is_new_only:
+        # The day that stops its training is judged by other plays.
+        paths[SEQUENCE] = folder("watched videos are listed again") / file_name(SEQUENCE)
+    return paths
 
 
 def _fitted(name: str, path: Path, past: Past, settings: SourceNeeds) -> Arrays:

@@ -123,7 +123,7 @@ def find_candidates(
     seen, played = no_seen(len(user_id), len(video_id)), None
     if settings.lists.exclude.seen:
         seen = played_since(None if days is None else as_of - timedelta(days=days))
-    if settings.notes_repeats and not (settings.lists.exclude.seen and days is None):
+    if settings.notes_repeats and not settings.lists.exclude.is_new_only:
         played = played_since(None)
     return Candidates(
         user_id,

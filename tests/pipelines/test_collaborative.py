@@ -309,6 +309,19 @@ def test_few_late_plays_wait_for_the_next_fit(tmp_path: Path, monkeypatch: pytes
     assert not any(one.equals(other) for one, other in zip(_factors(made), _factors(without), strict=True))
 
 
+def test_the_day_before_a_cutoff_never_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days that arrive one by one give the fits of a log that arrived at once, however long the log is."""
+    monkeypatch.setattr(late_plays, "WAITING_SHARE", 1_000)
+    daily, at_once = (_settings(tmp_path / name) for name in ("daily", "at_once"))
+    seconds = (LOG.interactions[columns.EVENT_TIMESTAMP] - midnight(FIRST_DAY)).dt.total_seconds()
+    LOG.with_interactions(_arrivals((seconds // 86_400).to_numpy())).write(daily)
+    LOG.with_interactions(_arrives(LOG.interactions, 0)).write(at_once)
+    for settings in (daily, at_once):
+        build_factors(settings)
+    for one, other in zip(_factors(daily), _factors(at_once), strict=True):
+        assert one.equals(other)
+
+
 def test_a_day_whose_plays_were_all_rejected_changes_no_fit(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
     LOG.with_interactions(_arrives(LOG.interactions, 0)).write(settings)

@@ -179,6 +179,15 @@ def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(s
     assert EarlierNight.newest(dataclasses.replace(past, _chosen={}, **parts), settings) is None
 
 
+def test_a_fit_is_used_again_only_where_the_same_videos_may_be_listed(settings, untrained):
+    """The day that stops its training is judged by them."""
+    past = _log()
+    fitted_arrays(past, settings, ("sequence",))
+    new_only = settings.changed({"lists.exclude.seen": True})
+    found = fitted_arrays(past, new_only, ("sequence",))["sequence"]
+    assert found["popularity"] == SOURCES["sequence"].fit(past, new_only)["popularity"]
+
+
 def test_training_that_ends_between_two_looks_ends_with_a_look(settings, monkeypatch):
     """As of a small log, whose passes are fewer steps than that: else nothing would be kept of them."""
     limit_training(monkeypatch, steps=3, epochs=3, warm_up=1, every=2, patience=2)

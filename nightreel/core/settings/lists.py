@@ -23,6 +23,11 @@ class Exclusions(Section):
         default=None, description="videos uploaded more than this many days ago", ge=1
     )
 
+    @property
+    def is_new_only(self) -> bool:
+        """Whether a video that a user has watched is never listed again."""
+        return self.seen and self.seen_days is None
+
 
 class Caps(Section):
     """Most videos of a kind in a list."""

@@ -55,8 +55,7 @@ def trained_night(
     """Train on the plays before the stop day, and stop by it."""
     videos, seed = len(items.video_id), settings.seed
     plays = Timelines.of(past, np.searchsorted(items.video_id, past.video_id))
-    new_only = settings.lists.exclude.seen and settings.lists.exclude.seen_days is None
-    stop = StopDay.of(past, plays, seed, new_only=new_only)
+    stop = StopDay.of(past, plays, seed, new_only=settings.lists.exclude.is_new_only)
     popularity, half_life = stop.popularity(plays, videos)
 
     def log_popular(borders: np.ndarray, until_us: int) -> np.ndarray:
