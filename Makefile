@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 PEERS_VENV ?= .venv-peers
-# Test files run in so many processes side by side: one more than two cores, as some of them wait.
-TEST_WORKERS ?= 3
+# Test files run in so many processes side by side: two for each of two cores, as many of them wait.
+TEST_WORKERS ?= 4
 PEERS ?= --synthetic 700 1000 200000
 
 .DEFAULT_GOAL := help
