@@ -1,7 +1,7 @@
 """From a trial to figures: every metric of every system at every k, with its interval over users."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,12 +123,22 @@ class Measuring:
         """Every figure of each system, the hybrid's first: the others are compared with it."""
         if not self._users:
             return
-        yield self._of_system(HYBRID)
-        others = [system for system in self._trial.scores if system != HYBRID]
         with ThreadPoolExecutor(self._settings.threads) as pool:
-            yield from pool.map(self._of_system, others)
+            hybrid = pool.submit(self._of_system, HYBRID)
+            others = [
+                pool.submit(self._of_system, system, hybrid)
+                for system in self._trial.scores
+                if system != HYBRID
+            ]
+            for measured in (hybrid, *others):
+                yield measured.result()
 
-    def _of_system(self, system: str) -> list[Figure]:
+    def _of_system(self, system: str, hybrid: Future[list[Figure]] | None = None) -> list[Figure]:
+        """A system's figures.
+
+        Args:
+            hybrid: the hybrid's, which come first; None for the hybrid itself.
+        """
         trial = self._trial
         scores = trial.scores[system]
         order = Order.of(trial.user_id, trial.video_id, scores)
@@ -141,6 +151,8 @@ class Measuring:
         first = order.first(min(self._depth, int(order.lengths.max())))
         self._beyond_accuracy(found, first)
         self._in_slices(found, order, first)
+        if hybrid is not None:
+            hybrid.result()
         self._against_hybrid(found, system)
         return [
             *self._means(system, found),

@@ -1,6 +1,6 @@
 """Each system's scores for pairs of users and videos, as of an instant."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,30 +75,35 @@ def hybrid_of_pairs(
     ranker: HybridRanker,
     *,
     plays: np.ndarray,
-    filter_k: int,
     catalogue: int,
-) -> np.ndarray:
-    """Scores that put each user's pairs in the hybrid's order, filtered by the classifier: float64 [pairs].
+) -> Callable[[int], np.ndarray]:
+    """How the hybrid scores pairs, given how many videos of the catalogue its classifier keeps.
 
     Args:
         scores: of the systems that it is made of.
         plays: the number of earlier plays of each pair's user.
-        filter_k: how many of the catalogue the classifier keeps.
         catalogue: the number of videos that lists are chosen from.
+
+    Returns:
+        From `filter_k` to scores that put each user's pairs in the hybrid's order: float64 [pairs].
     """
+    videos, video = ids_and_codes(video_id)
     ordering = ranker.ordering(scores[REGRESSOR], scores[ALS])
     if not ranker.shrinkage.changes_nothing:
-        _, video = ids_and_codes(video_id)
         common = np.bincount(video, ordering) / np.bincount(video)
         ordering = ranker.shrinkage.applied(ordering, common[video], plays)
-    return hybrid_scores(
+    # How well a video was received is the same in each of its pairs.
+    pair = np.empty(len(videos), dtype=np.int64)
+    pair[video] = np.arange(len(video))
+    well = received(scores[POPULARITY_BY_ENGAGEMENT][pair], scores[POPULARITY_BY_VIEWS][pair])[video]
+    return lambda filter_k: hybrid_scores(
         user_id,
         video_id,
         scores[CLASSIFIER],
         ordering,
         filter_k=filter_k,
         catalogue=catalogue,
-        received=received(scores[POPULARITY_BY_ENGAGEMENT], scores[POPULARITY_BY_VIEWS]),
+        received=well,
     )
 
 

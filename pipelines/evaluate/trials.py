@@ -8,6 +8,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
+from nightreel.core.beside import work_beside
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.pair_scores import (
@@ -85,44 +86,45 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         label: targets(label, models.buckets, ratio, length, settings.data)
         for label in labels_of(settings.data)
     }
-    tuned = tuned_on(
-        ValidationPairs(
-            user_id[is_tuning],
-            video_id[is_tuning],
-            play_targets[settings.data.targets.label].liked[is_tuning],
-            plays[is_tuning],
-        ),
-        {system: values[is_tuning] for system, values in scores.items()},
-        models.ranker,
-        pairs.catalogue,
-        settings,
-    )
-    kept = ~is_tuning
-    # One after the other, so that memory never holds both.
-    reported = {system: scores.pop(system)[kept] for system in list(scores)}
-    reported[HYBRID] = hybrid_of_pairs(
-        user_id[kept],
-        video_id[kept],
-        reported,
-        models.ranker,
-        plays=plays[kept],
-        filter_k=filter_size(settings.ranker, settings.lists),
-        catalogue=pairs.catalogue,
-    )
-    counting = [system for system, weight in tuned.blend.weights.items() if weight]
-    reported[BLEND] = tuned.blend.scores(components(reported, settings.data.targets.label, counting))
-    truth = true_probabilities(rows, settings.data)
-    if truth is not None:
-        reported[TRUTH] = truth[kept]
-    videos = Videos.of(pairs, settings.paths, settings.data)
+    with work_beside(settings.threads) as start:
+        kinds = start(_kinds, pairs)
+        videos = start(Videos.of, pairs, settings.paths, settings.data)
+        tuned = tuned_on(
+            ValidationPairs(
+                user_id[is_tuning],
+                video_id[is_tuning],
+                play_targets[settings.data.targets.label].liked[is_tuning],
+                plays[is_tuning],
+            ),
+            {system: values[is_tuning] for system, values in scores.items()},
+            models.ranker,
+            pairs.catalogue,
+            settings,
+        )
+        kept = ~is_tuning
+        # One after the other, so that memory never holds both.
+        reported = {system: scores.pop(system)[kept] for system in list(scores)}
+        reported[HYBRID] = hybrid_of_pairs(
+            user_id[kept],
+            video_id[kept],
+            reported,
+            models.ranker,
+            plays=plays[kept],
+            catalogue=pairs.catalogue,
+        )(filter_size(settings.ranker, settings.lists))
+        counting = [system for system, weight in tuned.blend.weights.items() if weight]
+        reported[BLEND] = tuned.blend.scores(components(reported, settings.data.targets.label, counting))
+        truth = true_probabilities(rows, settings.data)
+        if truth is not None:
+            reported[TRUTH] = truth[kept]
     users = np.unique(user_id[kept])
     return Trial(
         pairs.protocol,
         user_id[kept],
         video_id[kept],
-        np.searchsorted(videos.video_id, video_id[kept]).astype(np.int32),
+        np.searchsorted(videos.result().video_id, video_id[kept]).astype(np.int32),
         ratio[kept],
-        _kinds(pairs)[kept],
+        kinds.result()[kept],
         {system: reported[system] for system in in_order(reported)},
         {
             label: Targets(all_.liked[kept], all_.amount[kept], all_.top)
@@ -130,7 +132,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         },
         users,
         plays_of_users(pairs, users),
-        videos,
+        videos.result(),
         tuned,
     )
 

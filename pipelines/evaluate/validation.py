@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nightreel.core.beside import work_beside
 from nightreel.core.settings import ListSettings, RankerSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.pair_scores import components, hybrid_of_pairs
@@ -76,23 +77,16 @@ def tuned_on(
         scores: of their pairs, by system.
         catalogue: the number of videos that lists are chosen from.
     """
-    filters = {
-        k: pairs.quality(
-            hybrid_of_pairs(
-                pairs.user_id,
-                pairs.video_id,
-                scores,
-                ranker,
-                plays=pairs.plays,
-                filter_k=k,
-                catalogue=catalogue,
-            )
-        )
-        for k in _filters(catalogue, settings.ranker, settings.lists)
-    }
     blended = [system for system in _BLENDED if system in scores]
-    blend = tuned_blend(components(scores, settings.data.targets.label, blended), {CLASSIFIER}, pairs.quality)
-    return Tuned(blend, filters, len(np.unique(pairs.user_id)))
+    own = components(scores, settings.data.targets.label, blended)
+    with work_beside(settings.threads) as start:
+        blend = start(tuned_blend, own, {CLASSIFIER}, pairs.quality)
+        hybrid = hybrid_of_pairs(
+            pairs.user_id, pairs.video_id, scores, ranker, plays=pairs.plays, catalogue=catalogue
+        )
+        tried = _filters(catalogue, settings.ranker, settings.lists)
+        filters = {k: pairs.quality(hybrid(k)) for k in tried}
+        return Tuned(blend.result(), filters, len(np.unique(pairs.user_id)))
 
 
 def _filters(catalogue: int, ranker: RankerSettings, lists: ListSettings) -> list[int]:

@@ -43,7 +43,10 @@ def hybrid_order(
     well = np.zeros(len(video_id), dtype=np.int64) if received is None else received
     by_classifier = np.arange(len(video_id))
     if filter_k < len(video_id):
-        by_classifier = np.lexsort((video_id, -well, -ordering, -classifier_score))
+        by_classifier = np.argsort(-classifier_score)
+        best_first = classifier_score[by_classifier]
+        if not (best_first[1:] < best_first[:-1]).all():
+            by_classifier = np.lexsort((video_id, -well, -ordering, -classifier_score))
     kept, rest = by_classifier[:filter_k], by_classifier[filter_k:]
     by_ordering = np.argsort(-ordering[kept], kind="stable")
     best_first = ordering[kept[by_ordering]]

@@ -93,8 +93,8 @@ def train(settings: RankerNeeds, *, force: bool = False) -> StepResult[TrainFact
     classes.warn(settings.data, settings.ranker)
     if settings.ranker.objective == SHOWN or not data.targets.liked.any():
         classes.require_something_to_learn(settings.data, settings.ranker)
-    ranker, past = _fit_both(data, store, settings)
     holdout = Holdout.of(data, store)
+    ranker, metrics, past = _fit_both(data, holdout, store, settings)
     chosen = choose_objective(data, store, ranker, past, settings)
     if chosen.objective == SHOWN:
         classes.require_something_to_learn(settings.data, settings.ranker)
@@ -103,7 +103,7 @@ def train(settings: RankerNeeds, *, force: bool = False) -> StepResult[TrainFact
         lambda folder: _write(ranker, data.buckets, chosen, folder),
         data_end=data.cuts.last_day,
         manifest=_manifest(ranker, data, settings)
-        | {"classifier_learns": classes.classifier_learns, "metrics": holdout.metrics(ranker, settings)}
+        | {"classifier_learns": classes.classifier_learns, "metrics": metrics}
         | chosen.manifest(),
     )
     verdict = promote_if_not_worse(version, holdout, settings)
@@ -128,9 +128,9 @@ def _matrix(paths: Paths) -> list[Path]:
 
 
 def _fit_both(
-    data: TrainingData, store: FeatureStore, settings: RankerNeeds
-) -> tuple[HybridRanker, NextDayPast | None]:
-    """The ranker of objective `shown`, and the next day's rankers that it competes with.
+    data: TrainingData, holdout: Holdout, store: FeatureStore, settings: RankerNeeds
+) -> tuple[HybridRanker, dict[str, float], NextDayPast | None]:
+    """The ranker of objective `shown` with its figures, and the next day's rankers that it competes with.
 
     They are fitted side by side, as each has steps that keep one thread busy. What takes most memory is not
     done at the same time: trees grow after the next day's rankers, and lists are compared after that.
@@ -146,7 +146,8 @@ def _fit_both(
         del binned
         give_back_memory()  # the bins of two parts
         judged = start(judged_past, past.result(), data, store, settings)
-        return _ordered(ranker, *lists), judged.result()
+        ordered = _ordered(ranker, *lists)
+        return ordered, holdout.metrics(ordered, settings), judged.result()
 
 
 def fit_shown(data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> HybridRanker:

@@ -1,6 +1,7 @@
 """A past night: what every system makes its lists of that day from, as of the day's start."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
@@ -152,20 +153,16 @@ class PastNights:
     def _listable(self, days: Sequence[date]) -> list[tuple[BacktestDay, Candidates]]:
         zone = self._settings.data.zone
         found = []
-        for day in days:
-            as_of = start_of_day(day, zone)
-            try:
-                candidates = find_candidates(
-                    self._settings, self._store, as_of, self._owner, plays=self._plays
-                )
-            except InputError as error:
-                self.remarks.append(f"{day}: no lists. {error}")
+        with ThreadPoolExecutor(self._settings.threads) as pool:
+            of_days = list(pool.map(self._candidates, days))
+        for day, candidates in zip(days, of_days, strict=True):
+            if isinstance(candidates, InputError):
+                self.remarks.append(f"{day}: no lists. {candidates}")
                 continue
-            candidates = candidates.of_users(self._sample.holds(candidates.user_id))
             user_id, most = candidates.user_id, BACKTEST_USERS
             judged = BacktestDay(
                 day,
-                as_of,
+                start_of_day(day, zone),
                 end_of_day(day, zone),
                 users=len(user_id),
                 videos=len(candidates.video_id),
@@ -174,3 +171,12 @@ class PastNights:
             )
             found.append((judged, candidates))
         return found
+
+    def _candidates(self, day: date) -> Candidates | InputError:
+        """The users and videos of a day, or why there are none."""
+        as_of = start_of_day(day, self._settings.data.zone)
+        try:
+            found = find_candidates(self._settings, self._store, as_of, self._owner, plays=self._plays)
+        except InputError as error:
+            return error
+        return found.of_users(self._sample.holds(found.user_id))

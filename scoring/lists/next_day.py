@@ -157,10 +157,11 @@ class NextDayScoring:
     def means_over_users(self) -> np.ndarray | None:
         """`common`, over a sample of users with a history, chosen by a hash of their ids."""
         users = averaged_users(self.candidates, self.settings.seed)
-        parts = (
-            self._rows(users[start : start + _BLOCK_USERS], self.settings.lists.top_k)
-            for start in range(0, len(users), _BLOCK_USERS)
-        )
+
+        def rows_of(start: int) -> Rows:
+            return self._rows(users[start : start + _BLOCK_USERS], self.settings.lists.top_k)
+
+        parts = made_in_order(rows_of, range(0, len(users), _BLOCK_USERS), self.settings.threads)
         return self.ranker.means_over_users(
             ((rows.video, rows.features) for rows in parts), len(self.night.catalogue)
         )
