@@ -26,7 +26,7 @@ from scoring.lists.next_day import night_of
 from scoring.lists.rules.owner import OwnerRule
 
 # Systems that are only compared make lists of this many users, which is enough for their figures: their lists
-# cost as much as the published ones (docs/speed.md).
+# cost as much as the published ones (docs/decisions/savings.md).
 BACKTEST_USERS = 1_000
 
 
