@@ -3,27 +3,33 @@
 Makes a synthetic KuaiRec once, then runs each step in a process of its own and prints a table: seconds, CPU
 seconds, peak memory of the process tree, rows. --night-two cuts the last day off for the first night and runs
 what a night runs again with it, step by step: there the raw files have grown. --night runs the nightly job as
-the scheduler does, in one process and without training: there the last day is a delivery. --nights measures
-ingest and features of these nights, each day a delivery (benchmarks/night_costs.py); --plain runs the usual
-pandas script on the same files and compares the ranking of small_matrix. Several scales are run one after the
-other, and a table of seconds and memory by rows follows, with the exponent by which CPU seconds grow with
-plays. Up to 1 a scale is of users and plays; beyond, videos grow too, to 40,000 at ten times; small_matrix
-stays KuaiRec's. Memory is a sum of resident sizes, so a page that two processes share counts twice.
+the scheduler does, in one process and without training: there the last day is a delivery. --next-night runs
+it on the home of an earlier run, where nothing is trained and no raw file is copied: the delivery is one more
+day, on which each user plays what another played on the last day. --nights measures ingest and features of
+these nights, each day a delivery (benchmarks/night_costs.py); --plain runs the usual pandas script on the
+same files and compares the ranking of small_matrix. Several scales are run one after the other, and a table
+of seconds and memory by rows follows, with the exponent by which CPU seconds grow with plays. Up to 1 a scale
+is of users and plays; beyond, videos grow too, to 40,000 at ten times; small_matrix stays KuaiRec's. Memory
+is a sum of resident sizes, so a page that two processes share counts twice.
 
     python benchmarks/full_kuairec.py                          # KuaiRec's own size
     python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
     python benchmarks/full_kuairec.py --scale 0.25 0.5 1 2     # what grows with users and rows
     python benchmarks/full_kuairec.py --nights 2 20 40 60      # a night after few and after many
     python benchmarks/full_kuairec.py --night                  # another night, as one job
+    python benchmarks/full_kuairec.py --scale 10 --next-night  # a night after an earlier run of this scale
 """
 
 import argparse
 import json
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +41,11 @@ import polars as pl
 
 from benchmarks.measured_process import machine, run_measured
 from benchmarks.night_costs import measure_nights
-from nightreel.core.play_days import rows_of
+from nightreel.core.play_days import day_file, rows_of
 from nightreel.core.settings import Settings
 from pipelines.ingest.raw_files import INCOMING
 from pipelines.metrics import RankedLists, ndcg_at_k
+from pipelines.rankers.slices import days_of_table
 from pipelines.training_frame import are_validation_users
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,6 +162,49 @@ def deliver_last_day(last_day: Path, raw: Path) -> None:
         waiting.rename(incoming / f"{path.stem}_last_day.csv")
 
 
+def deliver_next_day(home: Path) -> None:
+    """Put one more day where deliveries arrive: the last day's plays and records, a day later.
+
+    Each user of that day plays what another one played, so that most pairs are new.
+    """
+    interactions = home / "data" / "tables" / "interactions"
+    last = days_of_table(interactions)[-1]
+    day = last + timedelta(days=1)
+    plays = pl.read_parquet(day_file(interactions, last), hive_partitioning=False)
+    users = plays["user_id"].unique().sort()
+    others = users.gather((np.arange(len(users)) + 1) % len(users))
+    following = pl.DataFrame({"user_id": users, "other": others})
+    stamp = pl.col("event_timestamp") + pl.duration(days=1)
+    rows = plays.join(following, on="user_id", how="left", maintain_order="left").select(
+        pl.col("other").alias("user_id"),
+        "video_id",
+        "play_duration",
+        "video_duration",
+        (stamp.dt.timestamp("us") / 1e6).alias("timestamp"),
+        "watch_ratio",
+    )
+    _deliver(rows, home, f"big_matrix_{day}.csv")
+    daily = pl.scan_csv(home / "raw" / "item_daily_features.csv", infer_schema=False)
+    of_last = daily.filter(pl.col("date") == daily.select(pl.col("date").max()).collect().item())
+    own_day = pl.lit(f"{day:%Y%m%d}").alias("date")
+    _deliver(of_last.with_columns(own_day).collect(), home, f"item_daily_features_{day}.csv")
+
+
+def _deliver(rows: pl.DataFrame, home: Path, name: str) -> None:
+    incoming = home / "raw" / INCOMING
+    incoming.mkdir(exist_ok=True)
+    rows.write_csv(incoming / f".{name}")
+    (incoming / f".{name}").rename(incoming / name)
+
+
+def stages_of_night(home: Path) -> dict[str, float]:
+    """Seconds of each stage of the last nightly job."""
+    with closing(sqlite3.connect(home / "data" / "nightreel.sqlite")) as connection:
+        newest = "SELECT stages FROM job_run ORDER BY started_at DESC LIMIT 1"
+        (stages,) = connection.execute(newest).fetchone()
+    return {name: facts["seconds"] for name, facts in json.loads(stages).items()}
+
+
 def plain_pandas(raw: Path, home: Path) -> Row:
     """The usual script on the same files."""
     out = home / "plain_pandas.parquet"
@@ -207,9 +257,7 @@ def _rows_of(step: str, home: Path) -> int | None:
     if step == "evaluate":
         return rows_of([data / "tables" / "fully_observed.parquet"])
     if step in ("score", NIGHT):
-        import sqlite3
-
-        with sqlite3.connect(data / "nightreel.sqlite") as connection:
+        with closing(sqlite3.connect(data / "nightreel.sqlite")) as connection:
             return int(connection.execute("SELECT count(*) FROM latest_recommendation").fetchone()[0])
     return None
 
@@ -254,6 +302,7 @@ def measure(scale: float, home: Path, *, plain: bool, nightly: Sequence[str]) ->
     make_raw(home, scale)
     raw = home / "raw"
     shutil.rmtree(home / "data", ignore_errors=True)
+    shutil.rmtree(raw / INCOMING, ignore_errors=True)  # from --next-night
     rows = _two_nights(raw, home, nightly) if nightly else _run("nightreel", home)
     result: dict[str, Any] = {"scale": scale, "machine": machine("polars", "lightgbm", "feast", "pandas")}
     if plain:
@@ -270,6 +319,24 @@ def measure(scale: float, home: Path, *, plain: bool, nightly: Sequence[str]) ->
     name.write_text(json.dumps(result, indent=1) + "\n")
 
 
+def measure_next_night(scale: float, home: Path) -> None:
+    """Measure one more night on the home of an earlier run, print it, and write its result."""
+    if not (home / "data" / "nightreel.sqlite").is_file():
+        raise SystemExit(f"{home}: no lists; run this scale without --next-night first")
+    # The first job fills the online store; every later one brings it what is new.
+    rows = [run_step("night 1", NIGHT, home)]
+    if not rows[0].error:
+        deliver_next_day(home)
+        rows.append(run_step("night 2", NIGHT, home))
+    stages = stages_of_night(home)
+    _print(rows)
+    for stage, seconds in stages.items():
+        print(f"{'':<14}{stage:<18}{seconds:>9.1f}")
+    result = {"scale": scale, "machine": machine("polars", "lightgbm", "feast"), "stages": stages}
+    result["rows"] = [asdict(row) for row in rows]
+    _result(scale, "-next-night").write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> None:
     """Measure each scale, then print and write benchmarks/results/full_kuairec-<scale>.json."""
     parser = argparse.ArgumentParser(
@@ -283,6 +350,7 @@ def main() -> None:
     nights = parser.add_mutually_exclusive_group()
     nights.add_argument("--night-two", action="store_true", help="run a first night without the last day")
     nights.add_argument("--night", action="store_true", help="the same, the second night as one job")
+    nights.add_argument("--next-night", action="store_true", help="a night on the home of an earlier run")
     nights.add_argument(
         "--nights", type=int, nargs="+", help="ingest and features of these nights, like 2 30 60"
     )
@@ -293,9 +361,13 @@ def main() -> None:
         make_raw(work / f"{scale:g}", scale)
         found = measure_nights(work / f"{scale:g}" / "raw", work / f"{scale:g}-nights", chosen.nights)
         _result(scale, "-nights").write_text(json.dumps({"scale": scale, **found}, indent=1) + "\n")
-    for scale in chosen.scale if not chosen.nights else ():
+    for scale in chosen.scale if chosen.next_night else ():
+        measure_next_night(scale, work / f"{scale:g}")
+    if chosen.nights or chosen.next_night:
+        return
+    for scale in chosen.scale:
         measure(scale, work / f"{scale:g}", plain=chosen.plain, nightly=nightly)
-    if len(chosen.scale) > 1 and not nightly and not chosen.nights:
+    if len(chosen.scale) > 1 and not nightly:
         print_scales(chosen.scale)
 
 
