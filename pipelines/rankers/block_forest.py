@@ -107,7 +107,7 @@ def add_blocks(
     """Add the values of all trees for some users with all videos to `total`.
 
     Args:
-        tables: float64 [users, entries + 1], the last of them 0.
+        tables: float64 [users, entries + 1], contiguous, the last of them 0.
         numbers: uint32 [users, videos], the interval of each als_score.
         group: uint32 [videos].
         group_numbers: uint32 [users, groups], the interval of the other pair feature.
@@ -121,6 +121,8 @@ def add_blocks(
             of_groups[group_numbers],
             group,
             numbers,
-            tables[:, block.start : block.stop],
+            tables,
+            block.start,
+            block.stop,
             total,
         )

@@ -16,6 +16,8 @@ from pipelines.rankers.pair_forest import PairForest
 
 # Numbers per array that are processed at a time: five such arrays stay in the processor's cache.
 PAIRS_AT_A_TIME = 65_536
+# Users who are scored together however many videos there are: the videos' factors are read once for them.
+_USERS_MIN = 6
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class UserBlock:
     ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Block by block of these users, their als_score and a model's raw scores with all videos."""
         joined = self.ranker.joined
-        step = max(1, PAIRS_AT_A_TIME // len(joined.video_factors))
+        step = max(_USERS_MIN, PAIRS_AT_A_TIME // len(joined.video_factors))
         for start in range(0, len(self.users), step):
             part = slice(start, min(start + step, len(self.users)))
             als = joined.als_grid(self.users[part])
