@@ -15,6 +15,7 @@ is a sum of resident sizes, so a page that two processes share counts twice.
     python benchmarks/full_kuairec.py                          # KuaiRec's own size
     python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
     python benchmarks/full_kuairec.py --scale 0.25 0.5 1 2     # what grows with users and rows
+    python benchmarks/full_kuairec.py --scale 1 10 --compare   # that table, from earlier results
     python benchmarks/full_kuairec.py --nights 2 20 40 60      # a night after few and after many
     python benchmarks/full_kuairec.py --night                  # another night, as one job
     python benchmarks/full_kuairec.py --scale 10 --next-night  # a night after an earlier run of this scale
@@ -346,6 +347,9 @@ def main() -> None:
         "--scale", type=float, nargs="+", default=[1.0], help="shares of KuaiRec's users and rows (1)"
     )
     parser.add_argument("--work", type=Path, help="folder with a home for each scale (benchmarks/work)")
+    parser.add_argument(
+        "--compare", action="store_true", help="only print the table of these scales, from earlier results"
+    )
     parser.add_argument("--plain", action="store_true", help="run the usual pandas script too")
     nights = parser.add_mutually_exclusive_group()
     nights.add_argument("--night-two", action="store_true", help="run a first night without the last day")
@@ -356,6 +360,9 @@ def main() -> None:
     )
     chosen = parser.parse_args()
     work: Path = (chosen.work or ROOT / "benchmarks" / "work").resolve()
+    if chosen.compare:
+        print_scales(chosen.scale)
+        return
     nightly = (NIGHT,) if chosen.night else NIGHTLY if chosen.night_two else ()
     for scale in chosen.scale if chosen.nights else ():
         make_raw(work / f"{scale:g}", scale)
