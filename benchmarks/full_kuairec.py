@@ -63,6 +63,7 @@ synthesize(Path(sys.argv[1]), **json.loads(sys.argv[2]))
 """
 # 40,000 videos for ten times the users.
 VIDEOS_EXPONENT = 0.5716
+WRONG_CLOCK_EVERY = 50_000  # plays, of a delivered day
 STEPS = ("ingest", "features", "feast apply", "train", "evaluate", "score")
 NIGHTLY = ("ingest", "features", "feast apply", "score")
 NIGHT = "night"
@@ -166,7 +167,8 @@ def deliver_last_day(last_day: Path, raw: Path) -> None:
 def deliver_next_day(home: Path) -> None:
     """Put one more day where deliveries arrive: the last day's plays and records, a day later.
 
-    Each user of that day plays what another one played, so that most pairs are new.
+    Each user of that day plays what another one played, so that most pairs are new. As in the log, the clocks
+    of a few plays are up to 12 days early or 4 late, so that earlier days get plays too.
     """
     interactions = home / "data" / "tables" / "interactions"
     last = days_of_table(interactions)[-1]
@@ -175,7 +177,9 @@ def deliver_next_day(home: Path) -> None:
     users = plays["user_id"].unique().sort()
     others = users.gather((np.arange(len(users)) + 1) % len(users))
     following = pl.DataFrame({"user_id": users, "other": others})
-    stamp = pl.col("event_timestamp") + pl.duration(days=1)
+    row = pl.int_range(pl.len())
+    days_off = pl.when(row % WRONG_CLOCK_EVERY == 0).then(row // WRONG_CLOCK_EVERY % 17 - 12).otherwise(0)
+    stamp = pl.col("event_timestamp") + pl.duration(days=1 + days_off)
     rows = plays.join(following, on="user_id", how="left", maintain_order="left").select(
         pl.col("other").alias("user_id"),
         "video_id",
