@@ -78,16 +78,17 @@ def add_plays(known: Known, plays: pl.DataFrame) -> tuple[Known, int]:
     content = [name for name in known.table.columns if name != CREATED]
     if plays.is_empty():
         return known, 0
-    first = plays[columns.EVENT_TIMESTAMP].sort()[0]
-    # Plays before the first new one stay as they are, so a delivered day costs only what follows it.
-    position = known.table[columns.EVENT_TIMESTAMP].search_sorted(first, side="left")
-    settled, rest = known.table.head(position), known.table.slice(position)
-    new = plays.select(known.table.columns).join(rest, on=content, how="anti", nulls_equal=True)
+    # Plays before the first new one and after the last stay as they are: a late play costs only its moment.
+    instants, present = plays[columns.EVENT_TIMESTAMP].sort(), known.table[columns.EVENT_TIMESTAMP]
+    begin = present.search_sorted(instants[0], side="left")
+    end = present.search_sorted(instants[-1], side="right")
+    earlier, among, later = known.table[:begin], known.table[begin:end], known.table[end:]
+    new = plays.select(known.table.columns).join(among, on=content, how="anti", nulls_equal=True)
     if new.is_empty():
         return known, 0
     order = [columns.EVENT_TIMESTAMP, columns.USER_ID, columns.VIDEO_ID]
     order += [name for name in content if name not in order]
-    table = pl.concat([settled, pl.concat([rest, new]).sort(order)])
+    table = pl.concat([earlier, pl.concat([among, new]).sort(order), later])
     return Known(table, known.superseded), new.height
 
 
