@@ -10,6 +10,7 @@ Measured against other models in docs/decisions/als.md.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 
@@ -21,11 +22,11 @@ from pipelines.collaborative.fits import (
     Fit,
 )
 from pipelines.collaborative.least_squares import Plays, Side, counted, solve
-from pipelines.collaborative.log import Log
+from pipelines.collaborative.log import Keys, Log
 
 # Of the factors' dimensions, one carries the user's bias and one the video's.
 BIAS_DIMENSIONS = 2
-_NO_ROWS = np.zeros(0, dtype=np.int32)
+NO_ROWS = np.zeros(0, dtype=np.int32)
 
 
 def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterator[Fit]:
@@ -41,8 +42,7 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
         done: the fit of one of the cutoffs to continue from; only later ones are fitted.
     """
     cutoffs, ends, users, videos = log.cutoffs, log.ends, log.users, log.videos
-    targets = np.clip(log.ratios, 0, settings.data.targets.watch_ratio_clip)
-    np.log1p(targets, out=targets)
+    targets = targets_of(log.ratios, settings.data.targets.watch_ratio_clip)
     del log
     with ThreadPoolExecutor(settings.threads) as pool:
         grouping = [
@@ -56,16 +56,12 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
         for at, end in enumerate(ends)
     ]
     means = [float(targets[:end].mean(dtype=np.float64)) for end in ends]
-    users, videos = replace(users, rows=_NO_ROWS), replace(videos, rows=_NO_ROWS)
+    users, videos = replace(users, rows=NO_ROWS), replace(videos, rows=NO_ROWS)
     del targets
     size = settings.features.als.factors - BIAS_DIMENSIONS
     iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
     strength, threads = REGULARIZATION_PLAYS, settings.threads
-    if done is None:
-        video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
-    else:
-        known = videos.in_rows(done.video_ids, done.video_factors)
-        video_side = Side(known[:, :size].copy(), known[:, -1].copy())
+    video_side = first_videos(videos, size, settings.seed, done)
     for cutoff, (plays_a_user, plays_a_video), mean in zip(cutoffs, counts, means, strict=True):
         if done is not None and cutoff <= done.cutoff:
             continue
@@ -78,6 +74,34 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
                 by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
             )
         iterations = REFIT_ITERATIONS
-        of_users = [user_side.factors, mean + user_side.biases, np.ones(len(plays_a_user))]
-        of_videos = [video_side.factors, np.ones(len(plays_a_video)), video_side.biases]
-        yield Fit(cutoff, *users.by_id(np.column_stack(of_users)), *videos.by_id(np.column_stack(of_videos)))
+        yield fit_of(cutoff, mean, (users, user_side), (videos, video_side))
+
+
+def targets_of(ratios: np.ndarray, clip: float) -> np.ndarray:
+    """What is fitted: float32 [plays].
+
+    Args:
+        ratios: float32, each play's watch_ratio.
+        clip: the largest that counts.
+    """
+    targets: np.ndarray = np.clip(ratios, 0, clip)
+    np.log1p(targets, out=targets)
+    return targets
+
+
+def first_videos(videos: Keys, size: int, seed: int, done: Fit | None) -> Side:
+    """The side of the videos from which fitting starts: random, or that of the fit to continue from."""
+    if done is None:
+        return Side.random(videos.known[0], size, np.random.default_rng(seed))
+    known = videos.in_rows(done.video_ids, done.video_factors)
+    return Side(known[:, :size].copy(), known[:, -1].copy())
+
+
+def fit_of(cutoff: datetime, mean: float, users: tuple[Keys, Side], videos: tuple[Keys, Side]) -> Fit:
+    """The fit whose products are the fitted values, from the keys and the solution of both sides."""
+    (of_users, user_side), (of_videos, video_side) = users, videos
+    user_rows = [user_side.factors, mean + user_side.biases, np.ones(len(user_side.biases))]
+    video_rows = [video_side.factors, np.ones(len(video_side.biases)), video_side.biases]
+    return Fit(
+        cutoff, *of_users.by_id(np.column_stack(user_rows)), *of_videos.by_id(np.column_stack(video_rows))
+    )

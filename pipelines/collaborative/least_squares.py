@@ -5,9 +5,11 @@ A play's target is modelled as mean + user bias + video bias + the product of a 
 by solving users given videos and videos given users, in turn. Each side's solution is exact.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 from scipy.linalg.lapack import sposv
@@ -91,6 +93,43 @@ def _deal(
         following[rows[play]] = to + 1
 
 
+@dataclass(frozen=True)
+class Equations:
+    """The normal equations of one side's rows, given the other side.
+
+    Attributes:
+        counts: int64 [rows], how many of each row's plays count, from the first on.
+        design: float32 [rows of the other side, factors + 2]: factors, a one that multiplies this side's
+            bias, and the part of a target that is known without this side.
+        mean: of the targets.
+    """
+
+    plays: Plays
+    counts: np.ndarray
+    design: np.ndarray
+    mean: float
+
+    @classmethod
+    def of(cls, plays: Plays, counts: np.ndarray, other: Side, mean: float) -> Self:
+        """The equations of the first len(counts) rows of `plays`."""
+        ones = np.ones(len(other.biases), dtype=np.float32)
+        return cls(plays, counts, np.column_stack([other.factors, ones, -other.biases]), mean)
+
+    def of_rows(self, rows: Iterable[int]) -> Iterator[np.ndarray]:
+        """Each row's equations: float32 [factors + 2, factors + 2].
+
+        The last column of a row's design is the target that is left to explain, so that one product of the
+        design with itself has both sides of the equations.
+        """
+        room = np.empty((int(self.counts.max(initial=0)), self.design.shape[1]), dtype=np.float32)
+        for row in rows:
+            count = self.counts[row]
+            played = slice(self.plays.starts[row], self.plays.starts[row] + count)
+            design = np.take(self.design, self.plays.others[played], axis=0, out=room[:count], mode="clip")
+            design[:, -1] += self.plays.targets[played] - np.float32(self.mean)
+            yield design.T @ design
+
+
 def solve(
     plays: Plays, counts: np.ndarray, other: Side, mean: float, *, regularization: float, threads: int
 ) -> Side:
@@ -104,29 +143,41 @@ def solve(
         mean: of the targets.
         regularization: weight of a factor's square, in plays.
     """
+    equations = Equations.of(plays, counts, other, mean)
     size = other.factors.shape[1]
-    # The column of ones multiplies this side's biases; the last column becomes the target, so
-    # that one product of the design with itself gives both sides of the normal equations.
-    ones = np.ones(len(other.biases), dtype=np.float32)
-    known = np.column_stack([other.factors, ones, -other.biases])
-    ridge = np.diag(np.append(np.full(size, regularization), BIAS_REGULARIZATION)).astype(np.float32)
     solved = np.empty((len(counts), size + 1), dtype=np.float32)
-    most = int(counts.max(initial=0))
 
     def solve_rows(rows: range) -> None:
-        room = np.empty((most, size + 2), dtype=np.float32)
-        for row in rows:
-            played = slice(plays.starts[row], plays.starts[row] + counts[row])
-            design = np.take(known, plays.others[played], axis=0, out=room[: counts[row]], mode="clip")
-            design[:, -1] += plays.targets[played] - np.float32(mean)
-            both = design.T @ design
-            _, solved[row], failed = sposv(both[:-1, :-1] + ridge, both[:-1, -1])
-            assert not failed, "a matrix plus a ridge is positive definite"
+        solved[rows.start : rows.stop] = solutions(equations.of_rows(rows), len(rows), size, regularization)
 
+    in_blocks(solve_rows, counts, threads)
+    return Side(solved[:, :size].copy(), solved[:, size].copy())
+
+
+def solutions(equations: Iterable[np.ndarray], rows: int, size: int, regularization: float) -> np.ndarray:
+    """Factors and bias of each of some rows: float32 [rows, size + 1].
+
+    Args:
+        equations: of each row, as `Equations.of_rows` gives them; only what is above their diagonal is read.
+        regularization: weight of a factor's square, in plays.
+    """
+    ridge = np.diag(np.append(np.full(size, regularization), BIAS_REGULARIZATION)).astype(np.float32)
+    solved = np.empty((rows, size + 1), dtype=np.float32)
+    for row, both in enumerate(equations):
+        _, solved[row], failed = sposv(both[:-1, :-1] + ridge, both[:-1, -1])
+        assert not failed, "a matrix plus a ridge is positive definite"
+    return solved
+
+
+def in_blocks(work: Callable[[range], None], counts: np.ndarray, threads: int) -> None:
+    """Do some rows' work in threads, in blocks of consecutive rows with about as many plays each.
+
+    Args:
+        counts: int64 [rows], the plays of each; rows without any at the end are left out.
+    """
     # BLAS threads would compete with ours.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        list(pool.map(solve_rows, _blocks(counts, threads * _BLOCKS_A_THREAD)))
-    return Side(solved[:, :size].copy(), solved[:, size].copy())
+        list(pool.map(work, _blocks(counts, threads * _BLOCKS_A_THREAD)))
 
 
 def _blocks(counts: np.ndarray, blocks: int) -> list[range]:

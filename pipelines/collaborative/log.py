@@ -4,7 +4,7 @@ A play takes 12 bytes here, and 16 once it is grouped by user and by video; the 
 memory.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -71,12 +71,19 @@ class Log:
         return cls._of([(plays, _windows(plays[columns.EVENT_TIMESTAMP], cutoffs))], plays.height, cutoffs)
 
     @classmethod
-    def read(cls, days: list[Path], cutoffs: Sequence[datetime], seen_until: Sequence[datetime]) -> "Log":
+    def read(
+        cls,
+        days: list[Path],
+        cutoffs: Sequence[datetime],
+        seen_until: Sequence[datetime],
+        read: Callable[[list[Path], Sequence[str]], pl.DataFrame] = read_days,
+    ) -> "Log":
         """The log in files of days, at least one, in order.
 
         Args:
             seen_until: for each cutoff, ascending, the instant by which the plays that its fit sees had
                 arrived.
+            read: reads columns of some days; by default all of their plays.
 
         Raises:
             InputError: if a file is not as ingest wrote it.
@@ -84,13 +91,14 @@ class Log:
         newest = newest_of(days, columns.CREATED_TIMESTAMP)
         some_wait = newest is not None and newest > seen_until[0]
         names = (*_READ, columns.CREATED_TIMESTAMP) if some_wait else _READ
-        parts = (read_days(part, names) for part in in_parts(days))
+        parts = (found for part in in_parts(days) if (found := read(part, names)).height)
         return cls._of(_in_order(parts, cutoffs, seen_until), rows_of(days), cutoffs)
 
     @classmethod
     def _of(
         cls, parts: Iterable[tuple[pl.DataFrame, np.ndarray]], plays: int, cutoffs: Sequence[datetime]
     ) -> "Log":
+        """plays: their number or, if only some are read, more: what is never written takes no memory."""
         coded = _Coded(columns.USER_ID, plays), _Coded(columns.VIDEO_ID, plays)
         ratios = np.empty(plays, dtype=np.float32)
         counts = np.zeros(len(cutoffs) + 1, dtype=np.int64)
@@ -101,8 +109,8 @@ class Log:
             counts += np.bincount(window, minlength=len(counts))
             ratios[start : start + frame.height] = frame[columns.WATCH_RATIO].to_numpy()
             start += frame.height
-        users, videos = (keys.known_at(len(cutoffs)) for keys in coded)
-        return cls(tuple(cutoffs), tuple(np.cumsum(counts)[:-1].tolist()), users, videos, ratios)
+        users, videos = (keys.known_at(len(cutoffs), start) for keys in coded)
+        return cls(tuple(cutoffs), tuple(np.cumsum(counts)[:-1].tolist()), users, videos, ratios[:start])
 
 
 def _in_order(
@@ -162,8 +170,9 @@ class _Coded:
         self._first = self._first.group_by(self.name).agg(pl.col("window").min())
         self._rows[start : start + len(keys)] = self._codes.of(keys.to_numpy())
 
-    def known_at(self, cutoffs: int) -> Keys:
+    def known_at(self, cutoffs: int, plays: int) -> Keys:
         """The keys, once all plays were added: codes in order of appearance become rows."""
+        self._rows = self._rows[:plays]
         first = self._first.sort("window", self.name)
         ids = first[self.name].to_numpy()
         row_of_code = np.empty(len(ids), dtype=np.int32)

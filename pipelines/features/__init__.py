@@ -72,7 +72,8 @@ def _run_parts(settings: FitNeeds, *, force: bool) -> list[StepResult[Any]]:
     Where no fit is due, the likes by category are counted beside the expressions. Texts come after all of
     them: they, like the factors, set how many threads BLAS has in this process.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="beside") as beside:
+    # A cluster is joined here, for both: by the main thread, as Ray wants it.
+    with engine(settings.cluster), ThreadPoolExecutor(1, thread_name_prefix="beside") as beside:
         factors = beside.submit(build_factors, settings, force=force)
         aggregates = build_aggregates(settings, force=force)
         waiting = beside.submit(build_user_categories, settings, force=force)
