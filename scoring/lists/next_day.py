@@ -105,6 +105,7 @@ class NextDayScoring:
     Attributes:
         common: float64 [videos of the catalogue], each one's mean score over users, NaN where unknown.
         shared: the list of users of whom nothing is known, if there are any.
+        first: the index, in the night, of the candidates' first user.
     """
 
     candidates: Candidates
@@ -116,6 +117,7 @@ class NextDayScoring:
     length: int
     common: np.ndarray | None = None
     shared: Lists | None = None
+    first: int = 0
 
     @classmethod
     def of(
@@ -282,7 +284,7 @@ class NextDayScoring:
         return self.night.rows(
             self.candidates.user_id[users],
             np.full(len(users), self.as_of_us),
-            users,
+            self.first + users,
             self.candidates.open_to(users),
             at_least=least,
         )

@@ -53,7 +53,7 @@ def work_of_shown(
     retrieval = Retrieval.of(candidates, joined, settings)
     ranker = PairRanker.of(HybridRanker.load(model_folder, threads=1), joined)
     common = _Shown(
-        nobody.of_candidates(candidates),
+        nobody.listed.of_candidates(candidates),
         replace(joined, users=nobody.features(joined), user_factors=nobody.factors, pairs=nobody.pairs),
         {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
         retrieval,
@@ -66,17 +66,43 @@ def work_of_shown(
 
 def work_of_next_day(whole: NextDayScoring, rules: ListRules | None = None) -> Work:
     """The lists of `next_day_lists`, after the rules."""
-    one_thread = replace(whole, settings=whole.settings.changed({"threads": 1}))
-    return Work(len(whole.candidates.user_id), _NextDay(one_thread, rules), lambda rows: rows)
+    candidates = whole.candidates
+    common = replace(
+        whole,
+        candidates=_Listed.of(candidates, slice(0, 0)).of_candidates(candidates),
+        settings=whole.settings.changed({"threads": 1}),
+    )
+    return Work(
+        len(candidates.user_id),
+        _NextDay(common, rules),
+        lambda rows: (rows.start, _Listed.of(candidates, rows)),
+    )
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What Candidates have of some users: a row for each."""
+
+    user_id: np.ndarray
+    has_history: np.ndarray
+    seen: np.ndarray
+
+    @classmethod
+    def of(cls, candidates: Candidates, rows: slice) -> "_Listed":
+        return cls(candidates.user_id[rows], candidates.has_history[rows], candidates.seen[rows])
+
+    def of_candidates(self, candidates: Candidates) -> Candidates:
+        """The same videos for these users."""
+        return replace(
+            candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen, played=None
+        )
 
 
 @dataclass(frozen=True)
 class _Users:
     """The inputs of scoring for some users, from Candidates and JoinedFeatures: arrays of a row per user."""
 
-    user_id: np.ndarray
-    has_history: np.ndarray
-    seen: np.ndarray
+    listed: _Listed
     values: np.ndarray
     factors: np.ndarray
     pairs: tuple[PairTable, ...]
@@ -84,9 +110,7 @@ class _Users:
     @classmethod
     def of(cls, candidates: Candidates, joined: JoinedFeatures, rows: slice) -> "_Users":
         return cls(
-            candidates.user_id[rows],
-            candidates.has_history[rows],
-            candidates.seen[rows],
+            _Listed.of(candidates, rows),
             joined.users.values[rows],
             joined.user_factors[rows],
             tuple(table.of_users(rows) for table in joined.pairs),
@@ -94,12 +118,6 @@ class _Users:
 
     def features(self, of: JoinedFeatures) -> EncodedFeatures:
         return replace(of.users, values=self.values)
-
-    def of_candidates(self, candidates: Candidates) -> Candidates:
-        """The same videos for these users."""
-        return replace(
-            candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen, played=None
-        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +144,7 @@ class _Shown:
         of_videos = PairRanker.of(ranker, self.joined)
 
         def lists(users: _Users) -> Lists:
-            candidates = users.of_candidates(self.candidates)
+            candidates = users.listed.of_candidates(self.candidates)
             own = of_videos.with_users(users.features(self.joined), users.factors, users.pairs)
             made = score_with(candidates, own, self.retrieval, self.settings, self.order)
             found = Lists.concatenate(made)
@@ -137,7 +155,10 @@ class _Shown:
 
 @dataclass(frozen=True)
 class _NextDay:
-    """The whole night is sent to each process: sources and histories are those of all users."""
+    """The night is sent to each process whole: sources and histories are those of all users.
+
+    whole: its candidates are without users.
+    """
 
     whole: NextDayScoring
     rules: ListRules | None
@@ -145,8 +166,11 @@ class _NextDay:
     def opened(self) -> Callable[[Any], Lists]:
         """Nothing has to be prepared."""
 
-        def lists(rows: slice) -> Lists:
-            found = Lists.concatenate(self.whole.blocks(rows.start, rows.stop))
-            return found if self.rules is None else self.rules.lists(found, self.whole.candidates)
+        def lists(part: tuple[int, _Listed]) -> Lists:
+            first, users = part
+            candidates = users.of_candidates(self.whole.candidates)
+            own = replace(self.whole, candidates=candidates, first=first)
+            found = Lists.concatenate(own.blocks(0, len(candidates.user_id)))
+            return found if self.rules is None else self.rules.lists(found, candidates)
 
         return lists

@@ -1,6 +1,7 @@
 """Lists of objective `next_day`: honest about time, whole, and the same however they are made."""
 
 import dataclasses
+import pickle
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -34,7 +35,8 @@ from pipelines.training_frame import read_plays
 from scoring.backtest import backtest
 from scoring.database.publish import score_and_publish
 from scoring.lists.eligibility import default_as_of, find_candidates
-from scoring.lists.next_day import next_day_lists, night_of
+from scoring.lists.next_day import NextDayScoring, next_day_lists, night_of
+from scoring.lists.parts import work_of_next_day
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists
 from scoring.lists.score import score_users
 from tests.fixtures.feature_home import make_feature_home
@@ -90,9 +92,13 @@ def _lists(
     *,
     ranker_of=lambda ranker: ranker,
     length: int | None = None,
+    part_users: int | None = None,
     **changes: object,
 ) -> Lists:
-    """The lists of other settings. ranker_of: gives what makes them. length: as a backtest asks."""
+    """The lists of other settings.
+
+    ranker_of: gives what makes them. length: as a backtest asks. part_users: of a part, as on a cluster.
+    """
     changed = settings.changed(changes)
     model = model_registry.champion(settings.paths)
     ranker = HybridRanker.load(model.folder)
@@ -107,7 +113,13 @@ def _lists(
     )
     found = ranker_of(NextDayRanker.load(model.folder, NEXT_DAY))
     night = night_of(candidates, joined, read_plays(changed.paths), instant, changed)
-    return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed, length=length))
+    if part_users is None:
+        return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed, length=length))
+    whole = NextDayScoring.of(candidates, night, found, instant, changed)
+    work = work_of_next_day(whole)
+    lists_of = pickle.loads(pickle.dumps(work.common)).opened()
+    starts = range(0, work.users, part_users)
+    return Lists.concatenate(lists_of(work.part(slice(start, start + part_users))) for start in starts)
 
 
 def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
@@ -366,12 +378,12 @@ def test_a_backtest_reads_each_day_of_the_log_once_whatever_its_days(
     assert sorted(read) == sorted((home.paths.interactions).glob("*/*.parquet"))
 
 
-def test_threads_and_blocks_change_no_list(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_blocks_and_parts_change_no_list(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     once = _lists(home, CUT)
     monkeypatch.setattr("scoring.lists.next_day._BLOCK_USERS", 5)
-    again = _lists(home, CUT, threads=3)
-    for name, values in vars(once).items():
-        assert np.array_equal(values, getattr(again, name), equal_nan=values.dtype.kind == "f"), name
+    for again in (_lists(home, CUT, threads=3), _lists(home, CUT, part_users=7)):
+        for name, values in vars(once).items():
+            assert np.array_equal(values, getattr(again, name), equal_nan=values.dtype.kind == "f"), name
 
 
 def test_a_longer_list_begins_like_a_short_one_and_holds_all_videos(home: Settings) -> None:
