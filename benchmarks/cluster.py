@@ -2,8 +2,9 @@
 
 The point-in-time join of `point_in_time_join.py` (five views, 90 features), entity parquet in and parquet
 out, on a Ray cluster of one node of one core and of two, at some sizes; beside it Feast's own `type: ray`
-store on the same cluster. With --home, scoring of some of a home's users too (a champion and features have to
-be there).
+store on the same cluster. Then ALS by shards of users (`cluster_als.py`), beside a fit without a cluster
+(0 nodes). With --home, also scoring of some of a home's users, and fitting the rankers (a champion and
+features have to be there).
 
 Each node is held to a core of its own, the driver runs on either. Each case runs in a process of its own,
 which starts the cluster, warms it up with a small join, and is timed from the request to the last file
@@ -12,8 +13,9 @@ nodes of one machine all of them go that way, within a node no block does. Drive
 process that asks. Run it on a quiet machine.
 
     python benchmarks/cluster.py                       # half an hour
-    python benchmarks/cluster.py --rows 200000 --feast-ray-rows
-    python benchmarks/cluster.py --home HOME --rows --feast-ray-rows
+    python benchmarks/cluster.py --rows 200000 --feast-ray-rows --plays
+    python benchmarks/cluster.py --rows --feast-ray-rows                 # ALS alone
+    python benchmarks/cluster.py --home HOME --rows --feast-ray-rows     # ALS, scoring and rankers
 """
 
 import argparse
@@ -43,7 +45,11 @@ OBJECT_STORE_BYTES = 500 * 2**20
 
 @dataclass(frozen=True)
 class Case:
-    """what: asof or feast-ray, a join of `size` entity rows; score: of `size` users."""
+    """A measurement.
+
+    what: asof or feast-ray, a join of `size` entity rows; als: of `size` plays; score: of `size` users;
+    rankers: of `size` trees. nodes: 0 is one process without a cluster.
+    """
 
     what: str
     size: int
@@ -120,6 +126,56 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
     ray.shutdown()
     cluster.shutdown()
     return measured
+
+
+def run_als(case: Case, folder: Path) -> dict[str, Any]:
+    """Fit ALS twice, from this process, which is the driver."""
+    from benchmarks.cluster_als import fit
+
+    if not case.nodes:
+        found: dict[str, Any] = {}
+        measured = _timed(lambda: found.update(fit(folder, case.size, on_ray=False)))
+        return measured | found
+    import ray
+
+    cluster = _start(case.nodes)
+    # So that workers have been started, and have imported what they need.
+    fit(folder, _warm_up_plays(case.size), on_ray=True)
+    found = {}
+    measured = _timed(lambda: found.update(fit(folder, case.size, on_ray=True)))
+    ray.shutdown()
+    cluster.shutdown()
+    return measured | found
+
+
+def run_rankers(case: Case, home: Path) -> dict[str, Any]:
+    """Fit classifier and regressor on a home's plays, once they are joined; the models are thrown away."""
+    os.environ["NIGHTREEL_HOME"] = str(home)
+    cluster = _start(case.nodes)
+    import ray
+
+    from feature_repo.open_store import store as open_store
+    from nightreel.core.settings import load_settings
+    from pipelines.rankers.on_ray import fit_rankers_on_ray
+    from pipelines.rankers.training_data import TrainingData
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_settings(
+            {
+                "cluster.engine": "ray",
+                "cluster.shared_dir": folder,
+                "ranker.lightgbm.num_iterations": case.size,
+            }
+        )
+        data = TrainingData.join(open_store(), settings)
+        measured = _timed(lambda: fit_rankers_on_ray(data, settings))
+    ray.shutdown()
+    cluster.shutdown()
+    return measured
+
+
+def _warm_up_plays(size: int) -> int:
+    return min(100_000, size // 4)
 
 
 def _warm_up_rows(size: int) -> int:
@@ -208,9 +264,11 @@ def main() -> None:
         default=[500, 1_000],
         help="of Feast's own store, which is slow",
     )
+    parser.add_argument("--plays", type=int, nargs="*", default=[1_000_000, 8_000_000], help="of ALS")
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--home", type=Path, help="a home whose users are scored")
+    parser.add_argument("--home", type=Path, help="a home whose users are scored, and whose plays train")
     parser.add_argument("--users", type=int, nargs="+", default=[2_000, 7_000])
+    parser.add_argument("--trees", type=int, nargs="*", default=[40], help="of each ranker")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds a case may take")
     parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
     parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
@@ -218,7 +276,7 @@ def main() -> None:
     if arguments.case:
         what, size, nodes, folder = arguments.case
         case = Case(what, int(size), int(nodes))
-        run = run_score if what == "score" else run_join
+        run = {"score": run_score, "als": run_als, "rankers": run_rankers}.get(what, run_join)
         print(json.dumps(run(case, Path(folder))), flush=True)
         return
     cases = [
@@ -227,24 +285,62 @@ def main() -> None:
         for rows in sizes
         for nodes in arguments.nodes
     ]
+    cases += [Case("als", plays, nodes) for plays in arguments.plays for nodes in (0, *arguments.nodes)]
     if arguments.home:
         cases += [Case("score", users, nodes) for users in arguments.users for nodes in arguments.nodes]
+        cases += [Case("rankers", trees, nodes) for trees in arguments.trees for nodes in arguments.nodes]
+    done: dict[Case, dict[str, Any]] = {}
     print(f"{'what':>10} {'size':>10} {'nodes':>5} {'seconds':>8} {'crossed MB':>10} {'driver MB':>9}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_sources(folder)
         sizes = {*arguments.rows, *arguments.feast_ray_rows}
+        if sizes:
+            make_sources(folder)
+        if arguments.plays:
+            # Imported here, as it would count in the memory of the other cases' drivers.
+            from benchmarks.cluster_als import make_plays
+
+            for plays in {*arguments.plays, *map(_warm_up_plays, arguments.plays)}:
+                make_plays(folder, plays)
         for rows in sizes | set(map(_warm_up_rows, sizes)):
             make_entities(folder / f"entities_{rows}.parquet", rows)
         for case in cases:
-            measured = measure(case, arguments.home if case.what == "score" else folder, arguments.timeout)
+            of_home = case.what in {"score", "rankers"}
+            measured = done[case] = measure(case, arguments.home if of_home else folder, arguments.timeout)
             write_result(arguments.out, case, measured)
             crossed, peak = (measured.get(name) or 0 for name in ("crossed_bytes", "driver_peak_bytes"))
             print(
                 f"{case.what:>10} {case.size:>10,} {case.nodes:>5} {measured.get('seconds', 0):>8.1f} "
-                f"{crossed / 1e6:>10.1f} {peak / 1e6:>9.0f}  {measured.get('error', '')}",
+                f"{crossed / 1e6:>10.1f} {peak / 1e6:>9.0f}  {_rest_of(measured)}",
                 flush=True,
             )
+    if arguments.plays:
+        _print_growth(done)
+
+
+def _print_growth(done: dict[Case, dict[str, Any]]) -> None:
+    """What a million more plays cost ALS, from its smallest to its largest size; and ten times KuaiRec."""
+    from benchmarks.cluster_als import TEN_TIMES_PLAYS
+
+    for nodes in sorted({case.nodes for case in done if case.what == "als"}):
+        seconds = {
+            case.size: measured["seconds"]
+            for case, measured in done.items()
+            if case.what == "als" and case.nodes == nodes and "seconds" in measured
+        }
+        few, many = min(seconds, default=0), max(seconds, default=0)
+        if few < many:
+            a_play = (seconds[many] - seconds[few]) / (many - few)
+            ten_times = seconds[many] + a_play * (TEN_TIMES_PLAYS - many)
+            print(
+                f"ALS, {nodes} nodes: {a_play * 1e6:.2f} s per million plays, "
+                f"{ten_times:.0f} s at ten times KuaiRec"
+            )
+
+
+def _rest_of(measured: dict[str, Any]) -> str:
+    shown = ("seconds", "crossed_bytes", "driver_peak_bytes", "load", "rows")
+    return ", ".join(f"{name} {value}" for name, value in measured.items() if name not in shown)
 
 
 def write_result(path: Path, case: Case, measured: dict[str, Any]) -> None:

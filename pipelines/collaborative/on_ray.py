@@ -83,9 +83,15 @@ def fits_of_shards(
 
 @dataclass(frozen=True)
 class _Shards:
-    """The actors, each a `Shard`."""
+    """The shards of a cluster.
+
+    Attributes:
+        actors: each a `Shard`.
+        solve: `solved_videos`, as a task.
+    """
 
     actors: tuple[Any, ...]
+    solve: Any
 
     @classmethod
     def started(
@@ -119,7 +125,9 @@ class _Shards:
                 max_task_retries=_REPEATS,
             )
             actors.append(kind.remote(inputs))
-        return cls(tuple(actors))
+        # It takes turns with the shards, on whichever node.
+        solve = ray.remote(solved_videos).options(num_cpus=0, scheduling_strategy="SPREAD")
+        return cls(tuple(actors), solve)
 
     def facts(self) -> list[ShardFacts]:
         """Of each shard."""
@@ -128,7 +136,6 @@ class _Shards:
 
     def videos(self, iteration: "ray.ObjectRef[Iteration]", videos: int, size: int) -> Side:
         """The iteration's videos, given its users."""
-        solve = ray.remote(solved_videos).options(num_cpus=0, scheduling_strategy="SPREAD")
         solved = np.empty((videos, size + 1), dtype=np.float32)
         under_way: deque[tuple[range, Any]] = deque()
 
@@ -140,7 +147,7 @@ class _Shards:
         for start in range(0, videos, _BLOCK_VIDEOS):
             block = range(start, min(start + _BLOCK_VIDEOS, videos))
             sums = [actor.sums.remote(iteration, block) for actor in self.actors]
-            under_way.append((block, solve.remote(size, *sums)))
+            under_way.append((block, self.solve.remote(size, *sums)))
             take_in(_BLOCKS_AT_ONCE - 1)
         take_in(0)
         return Side(solved[:, :size].copy(), solved[:, size].copy())
