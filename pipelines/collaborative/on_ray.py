@@ -34,8 +34,8 @@ from pipelines.collaborative.shard import Iteration, Shard, ShardFacts, ShardInp
 _BLOCK_VIDEOS = 512
 # Blocks that are under way at once: one is summed while others are sent and solved.
 _BLOCKS_AT_ONCE = 4
-# How often a shard that was lost is made again, and a call of it repeated.
-_REPEATS = 3
+# How often a shard that was lost is made again.
+_RESTARTS = 3
 
 
 def fits_of_shards(
@@ -121,8 +121,9 @@ class _Shards:
                 # It takes turns with tasks: one that held its cores would wait for theirs to end.
                 num_cpus=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True),
-                max_restarts=_REPEATS,
-                max_task_retries=_REPEATS,
+                max_restarts=_RESTARTS,
+                # Until Ray knows that a node is lost, it calls the shard in vain a few times.
+                max_task_retries=-1,
             )
             actors.append(kind.remote(inputs))
         # It takes turns with the shards, on whichever node.
