@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from nightreel.core.environment import ENVIRONMENT
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.extras import require_ray
 from nightreel.core.settings import ClusterSettings
 
 Result = TypeVar("Result")
 
-# As in a local run: a threaded BLAS may round otherwise, and waiting threads are not to spin.
-_WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 _CAUSES_MAX = 20
 _CONNECT_TIMEOUT_S = 5.0
 _REMEDY = "Check the setting [cluster] ray_address, and that `ray status` answers there."
@@ -118,7 +117,7 @@ def _join(settings: ClusterSettings) -> None:
             log_to_driver=False,
             logging_level=logging.WARNING,
             runtime_env={
-                "env_vars": _WORKER_ENVIRONMENT,
+                "env_vars": ENVIRONMENT,
                 "worker_process_setup_hook": without_type_checks,
             },
         )

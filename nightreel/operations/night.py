@@ -16,9 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
-# Before NumPy is first imported: implicit's ALS is slowed tenfold by a threaded BLAS.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
+import nightreel.core.environment  # noqa: F401  # before anything that imports NumPy
 from nightreel.core import logs
 from nightreel.core.disk import DiskFullError, disk_full, full_path, is_disk_full
 from nightreel.core.errors import NightreelError
