@@ -50,6 +50,8 @@ def _spoilt(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "a column less": frame[:, :-1],
         "another order": frame.select(reversed(frame.columns)),
         "rows twice": pl.concat([frame, frame]),
+        "rows twice, side by side": frame.gather([*range(frame.height), frame.height - 1]),
+        "the other way round": frame.reverse(),
     }
     for name, kind in frame.schema.items():
         put: dict[str, float | None] = {"no value": None}
