@@ -5,6 +5,7 @@ import numpy as np
 from nightreel.core import columns
 from nightreel.core.catalogue.formulas import VIDEO_PRIOR_PLAYS, days_between, shrunk_share
 from nightreel.core.catalogue.night import OF_VIDEO_IN_FEAST, WINDOWS_DAYS
+from nightreel.core.compiled import compiled
 from nightreel.core.instants import DAY_US
 from pipelines.model_rows.joined_features import JoinedFeatures
 from pipelines.retrieval.past import Past
@@ -34,9 +35,9 @@ def video_features(
         # Plays are in order of time: the recent ones are a slice, not a copy.
         since_us = past.cutoff_us - (days or 0) * DAY_US
         recent = slice(0 if days is None else int(np.searchsorted(past.at_us, since_us)), None)
-        shown = np.bincount(past.video[recent], minlength=videos)
-        liked = np.bincount(past.video[recent][past.liked[recent]], minlength=videos)
-        amount = np.bincount(past.video[recent], past.amount[recent], minlength=videos)
+        counts, amount = np.zeros((2, videos), dtype=np.int64), np.zeros(videos)
+        _add_plays(past.video[recent], past.liked[recent], past.amount[recent], counts, amount)
+        shown, liked = counts
         found[f"shown_{window}"] = _relative(catalogue.spread(shown), listable)
         found[f"liked_{window}"] = _relative(catalogue.spread(liked), listable)
         share = np.full(len(catalogue), prior_share, dtype=np.float32)
@@ -47,8 +48,7 @@ def video_features(
         found[f"watched_{window}"] = watched
     found["liked_trend"] = found["liked_1d"] - found["liked_7d"]
     first, last = (np.full(len(catalogue), np.nan) for _ in range(2))
-    first[catalogue.columns[past.video[::-1]]] = past.at_us[::-1]
-    last[catalogue.columns[past.video]] = past.at_us
+    _note_times(past.video, past.at_us, catalogue.columns, first, last)
     uploaded = np.where(catalogue.uploaded_us > 0, catalogue.uploaded_us, np.nan)
     for name, at_us in (("first_play", first), ("last_play", last), ("upload", uploaded)):
         found[f"days_since_{name}"] = days_between(at_us, past.cutoff_us)
@@ -59,6 +59,37 @@ def video_features(
             _relative(np.nan_to_num(values), listable) if name in columns.LAST_DAY_COUNTS else values
         )
     return {name: values.astype(np.float32) for name, values in found.items()}
+
+
+@compiled
+def _add_plays(
+    video: np.ndarray,
+    liked: np.ndarray,
+    amount: np.ndarray,
+    counts: np.ndarray,
+    amounts: np.ndarray,
+) -> None:
+    """Count each video's plays and likes, and add up their amounts; NumPy needs arrays as long as the log.
+
+    Args:
+        counts: int64 [2, videos], changed in place like `amounts`, float64 [videos].
+    """
+    for play in range(len(video)):
+        counts[0, video[play]] += 1
+        counts[1, video[play]] += liked[play]
+        amounts[video[play]] += amount[play]
+
+
+@compiled
+def _note_times(
+    video: np.ndarray, at_us: np.ndarray, column: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> None:
+    """Write the times of each video's first and last play at its column, in place; plays are in order."""
+    for play in range(len(video)):
+        at = column[video[play]]
+        if np.isnan(first[at]):
+            first[at] = at_us[play]
+        last[at] = at_us[play]
 
 
 def _relative(counts: np.ndarray, listable: np.ndarray) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 LightGBM bins on one thread, so the next part is binned while trees are fitted on the current one. Sorted by
 video, rows are binned in less than half of the time; measured in docs/decisions/boosting.md. Only one part is
-prepared ahead: half a million plays take 0.2 GB until they are binned.
+prepared ahead, and not before the features of the one in use are forgotten: half a million plays take 0.2 GB.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import lightgbm as lgb
@@ -35,11 +36,20 @@ class Part:
     Attributes:
         rows: their numbers in the matrix, in the order in which they are binned.
         features: float32 [rows, features]; None where they are not kept, or not needed any more.
+        following: begins to prepare the part after this one; None where that has begun, or there is none.
     """
 
     rows: np.ndarray
     data: lgb.Dataset
     features: np.ndarray | None = None
+    following: Callable[[], None] | None = None
+
+    def forget_features(self) -> None:
+        """Free the features, which are four times as large as the bins, and let the next part be prepared."""
+        self.features = None
+        begin, self.following = self.following, None
+        if begin is not None:
+            begin()
 
     def copy(self) -> "Part":
         """The same rows for another model, as a data set has one target. Copying the bins takes no time."""
@@ -81,7 +91,7 @@ class Binning:
 
     def part(self, rows: range | np.ndarray) -> Part:
         """Bin these ascending rows, sorted by video."""
-        order = np.asarray(rows)
+        order = _numbers(rows)
         order = order[np.argsort(self._video_id[order], kind="stable")]
         block = np.asfortranarray(self._matrix[order])
         table = pa.table([pa.array(column) for column in block.T], names=self._named["feature_name"])
@@ -93,11 +103,25 @@ class Binning:
 
         A row's part depends on its number alone, so several workers split the rows just as one does.
         """
-        dealt = (np.asarray(rows) - self._fitted.start) // self._fitted.step % parts
+        numbers = _numbers(rows)
+        dealt = ((numbers - self._fitted.start) // self._fitted.step % parts).astype(np.uint16)
+        waiting: list[Future[Part]] = []
         with ThreadPoolExecutor(1) as pool:
-            following = pool.submit(self.part, np.asarray(rows)[dealt == 0])
+
+            def prepare(position: int) -> None:
+                waiting.append(pool.submit(self.part, numbers[dealt == position]))
+
+            prepare(0)
             for position in range(1, parts + 1):
-                part = following.result()
+                part = waiting.pop().result()
                 if position < parts:
-                    following = pool.submit(self.part, np.asarray(rows)[dealt == position])
+                    part.following = partial(prepare, position)
+                if not self._keeps_features:
+                    part.forget_features()
                 yield part
+                part.forget_features()
+
+
+def _numbers(rows: range | np.ndarray) -> np.ndarray:
+    """As an array: int64. NumPy itself makes a Python number of each element of a range first."""
+    return np.arange(rows.start, rows.stop, rows.step) if isinstance(rows, range) else rows

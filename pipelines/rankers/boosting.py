@@ -21,6 +21,7 @@ import lightgbm as lgb
 import numpy as np
 
 from nightreel.core.logs import Advance, progress
+from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import RankerSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.labels import Targets
@@ -48,10 +49,10 @@ class _Growing:
         self, target: np.ndarray, parameters: dict[str, Any], stop: Part, patience_trees: int
     ) -> None:
         self.stopped = False
-        self._target = target.astype(np.float32)
+        self._target = target
         self._parameters = parameters
         self._stop = stop.copy().data
-        self._stop.set_label(self._target[stop.rows])
+        self._stop.set_label(self._labels(stop))
         self._patience_trees = patience_trees
         self._stop_features = stop.features
         # The raw scores of the early-stopping plays, and the number of trees that they come from.
@@ -66,7 +67,7 @@ class _Growing:
 
     def turn_to(self, part: Part) -> None:
         """Prepare to grow on a part, starting from the predictions of the trees so far."""
-        part.data.set_label(self._target[part.rows])
+        part.data.set_label(self._labels(part))
         if self._booster is None:
             self._booster = lgb.Booster(self._parameters, part.data)
             self._booster.add_valid(self._stop, "stop")
@@ -98,6 +99,9 @@ class _Growing:
             elif self._booster.current_iteration() - self._best_trees >= self._patience_trees:
                 self.stopped = True
                 return
+
+    def _labels(self, part: Part) -> np.ndarray:
+        return self._target[part.rows].astype(np.float32)
 
     def finished(self) -> lgb.Booster:
         """The model with its best number of trees, read back from its text, just as it will be loaded."""
@@ -233,7 +237,8 @@ def grow_rankers(
                 copies = [part, *(part.copy() for _ in growing[1:])]
                 list(pool.map(_Growing.turn_to, growing, copies))
                 for copy in copies:
-                    copy.features = None  # four times as much memory as the bins
+                    copy.forget_features()
+                give_back_memory()
                 grown = [
                     pool.submit(model.grow, copy, of_part, advance)
                     for model, copy in zip(growing, copies, strict=True)

@@ -130,26 +130,37 @@ class NextDayPast:
     why: str = "objective = next_day"
 
 
-def past_rankers(
+def past_rows(
     data: TrainingData, store: FeatureStore, settings: RankerNeeds, *, has_matrix: bool
-) -> NextDayPast | None:
-    """Train the next day's rankers on past nights; None if the settings rule them out.
-
-    Neither this nor `judged_past` needs the ranker of objective `shown`, which can be fitted meanwhile.
+) -> NightRows | None:
+    """The rows of past nights that teach the next day's rankers; None if the settings rule these out.
 
     Args:
         has_matrix: whether there is a fully observed matrix.
     """
     if settings.ranker.objective == SHOWN:
         return None
-    # If every play is liked, only videos without a play can be negatives.
-    every_liked = bool(data.targets.liked[data.slices.fit].all())
-    asks_matrix = has_matrix and settings.ranker.objective == AUTO and not every_liked
-    rows = _rows_before_holdout(data, store, settings) if asks_matrix else _rows_of_all(data, store, settings)
+    if _asks_matrix(data, settings, has_matrix=has_matrix):
+        return _rows_before_holdout(data, store, settings)
+    return _rows_of_all(data, store, settings)
+
+
+def past_rankers(
+    rows: NightRows | None, data: TrainingData, settings: RankerNeeds, *, has_matrix: bool
+) -> NextDayPast | None:
+    """Train the next day's rankers on past nights; None if the settings rule them out.
+
+    Neither this nor `judged_past` needs the ranker of objective `shown`, which can be fitted meanwhile.
+
+    Args:
+        rows: from `past_rows`.
+    """
+    if settings.ranker.objective == SHOWN:
+        return None
     if rows is None:
         return NextDayPast(None, None, None, usual=SHOWN, why="no candidate of a past night was liked")
     rows, trial = after_trial(rows, data.cuts.holdout_from, settings.seed, settings.threads)
-    if asks_matrix:
+    if _asks_matrix(data, settings, has_matrix=has_matrix):
         backtest = fit_next_day(rows, settings.seed, settings.threads, on_all=False)[0]
         return NextDayPast(None, backtest, trial, backtest, usual=SHOWN)
     earlier = rows.before(data.cuts.holdout_from)
@@ -157,12 +168,22 @@ def past_rankers(
     past = NextDayPast(rows, of_backtest, trial)
     if settings.ranker.objective != AUTO:
         return past
-    if every_liked:
+    if _is_every_play_liked(data):
         return replace(past, why="every play is liked: `shown` cannot be learnt")
     earliest = rows.before(data.cuts.stop_from)
     if earliest is None:
         return replace(past, why=_TOO_SHORT)
     return replace(past, competing=fit_next_day(earliest, settings.seed, settings.threads)[0])
+
+
+def _asks_matrix(data: TrainingData, settings: RankerNeeds, *, has_matrix: bool) -> bool:
+    """Whether the matrix decides which objective makes the lists."""
+    # If every play is liked, only videos without a play can be negatives.
+    return has_matrix and settings.ranker.objective == AUTO and not _is_every_play_liked(data)
+
+
+def _is_every_play_liked(data: TrainingData) -> bool:
+    return bool(data.targets.liked[data.slices.fit].all())
 
 
 def judged_past(

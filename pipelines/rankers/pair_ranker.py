@@ -32,9 +32,10 @@ class PairRanker:
     @classmethod
     def of(cls, ranker: HybridRanker, joined: JoinedFeatures) -> "PairRanker":
         """Read both models. Raises InputError for models that `read_trees` refuses."""
-        return cls(
-            ranker, joined, PairForest.of(ranker.classifier, joined), PairForest.of(ranker.regressor, joined)
-        )
+        classifier = PairForest.of(ranker.classifier, joined)
+        if ranker.regressor is ranker.classifier:  # a model that is judged alone
+            return cls(ranker, joined, classifier, classifier)
+        return cls(ranker, joined, classifier, PairForest.of(ranker.regressor, joined))
 
     def with_users(
         self, users: EncodedFeatures, factors: np.ndarray, pairs: tuple[PairTable, ...] = ()
@@ -54,7 +55,9 @@ class PairRanker:
 
     def block(self, users: np.ndarray) -> "UserBlock":
         """Some users, by their positions in `joined`, with their splits evaluated."""
-        return UserBlock(self, users, self.classifier.of_users(users), self.regressor.of_users(users))
+        leaves = self.classifier.of_users(users)
+        same = self.regressor is self.classifier
+        return UserBlock(self, users, leaves, leaves if same else self.regressor.of_users(users))
 
 
 @dataclass(frozen=True)

@@ -127,12 +127,15 @@ def night_rows(
     kind, examples = examples_of_nights(past, plays, nights, users_max, settings)
     index = PlaysByUser(past, np.concatenate([np.zeros(0, np.int64), *(one.user_id for one in examples)]))
     of_all = max(1, sum(len(one.user_id) for one in examples))
+    log_plays = len(past)
+    # From here on only the outcomes are read: the plays before them, some hundred megabytes, are freed.
+    past = past.since(min((int(one.instant_us.min()) for one in examples), default=past.cutoff_us))
     drawn = _Drawn(
         min(1.0, rows_max / (of_all * _CANDIDATES_USUAL)),
         min(_VALIDATION_SHARE, _VALIDATION_EXAMPLES / of_all),
     )
     on_trial = tuple(name for name in source_names(settings.retrieval) if name in ON_TRIAL)
-    every, untried = _Gathered(len(past)), _Gathered(len(past), on_trial)
+    every, untried = _Gathered(log_plays), _Gathered(log_plays, on_trial)
     with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
         for number, one in enumerate(examples):
             night = _night_of(
@@ -222,7 +225,9 @@ def _night_of(
     users, videos = np.unique(one.user_id), listable[columns.VIDEO_ID].to_numpy()
     joined = join_features(store, encoding, users, videos, as_of=one.cutoff, zone=settings.data.zone)
     give_back_memory()  # free what Feast's sources were read into, as the fits need some hundred megabytes
-    return Night.of(Past.of(plays, one.cutoff, settings.data), index, joined, listable, settings)
+    night = Night.of(Past.of(plays, one.cutoff, settings.data), index, joined, listable, settings)
+    give_back_memory()  # and what the fits needed
+    return night
 
 
 def _rows_of(

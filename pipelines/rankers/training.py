@@ -32,6 +32,7 @@ from pipelines.rankers.objective import (
     is_fully_observed,
     judged_past,
     past_rankers,
+    past_rows,
 )
 from pipelines.rankers.shown_shrinkage import lists_of_matrix, with_fitted_shrinkage
 from pipelines.rankers.slices import Slices
@@ -132,14 +133,20 @@ def _fit_both(
 ) -> tuple[HybridRanker, dict[str, float], NextDayPast | None]:
     """The ranker of objective `shown` with its figures, and the next day's rankers that it competes with.
 
-    They are fitted side by side, as each has steps that keep one thread busy. What takes most memory is not
-    done at the same time: trees grow after the next day's rankers, and lists are compared after that.
+    They are fitted side by side, as each has steps that keep one thread busy: bins are found beside the rows
+    of past nights, and past lists made beside the rankers that learn from these. What takes most memory is
+    not done at the same time: trees grow after the next day's rankers, and lists are compared after that.
     """
     is_local, has_matrix = settings.cluster.engine != "ray", is_fully_observed(settings.paths)
     with work_beside(settings.threads if is_local else 1) as start:
-        past = start(partial(past_rankers, data, store, settings, has_matrix=has_matrix))
+        rows = start(partial(past_rows, data, store, settings, has_matrix=has_matrix))
         binned = _binned(data, settings) if is_local else None
+        made = rows.result()
+        give_back_memory()  # what the rows were made from
+        past = start(partial(past_rankers, made, data, settings, has_matrix=has_matrix))
+        del rows, made
         lists = _lists(data, store, settings, has_matrix=has_matrix)
+        give_back_memory()  # what the lists were made from
         past.result()
         give_back_memory()  # the rows of past nights
         ranker = _fitted(binned, data, settings)

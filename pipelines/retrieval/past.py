@@ -1,7 +1,7 @@
 """The plays that candidate sources learn from: those strictly before an instant, with dense codes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from pipelines.labels import buckets_for, targets
 
 # With fewer ids than this, a table over their range is small anyway.
 _SPAN_MIN = 1_000_000
+_PART = 65_536
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Past:
             video_id,
             user,
             video,
-            before[columns.EVENT_TIMESTAMP].dt.timestamp("us").to_numpy(),
+            before[columns.EVENT_TIMESTAMP].to_physical().to_numpy(),
             outcome.liked,
             outcome.amount.astype(np.float32, copy=False),
         )
@@ -69,6 +70,19 @@ class Past:
     def cutoff_us(self) -> int:
         """The cutoff in microseconds since 1970 UTC."""
         return unix_us(self.cutoff)
+
+    def since(self, instant_us: int) -> "Past":
+        """Only the plays at or after an instant, of the same users and videos, in arrays of their own."""
+        rows = slice(int(np.searchsorted(self.at_us, instant_us, side="left")), None)
+        return replace(
+            self,
+            user=self.user[rows].copy(),
+            video=self.video[rows].copy(),
+            at_us=self.at_us[rows].copy(),
+            liked=self.liked[rows].copy(),
+            amount=self.amount[rows].copy(),
+            _chosen={},
+        )
 
     def age_days(self, rows: np.ndarray) -> np.ndarray:
         """The age in days at the cutoff of the selected plays (bool [plays]): float64."""
@@ -149,6 +163,15 @@ def ids_and_codes(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found, codes = np.unique(ids, return_inverse=True)
         return found, codes.astype(np.int32)
     is_there = np.zeros(span, dtype=bool)
-    is_there[ids - lowest] = True
-    position = np.cumsum(is_there, dtype=np.int32) - 1
-    return np.flatnonzero(is_there) + lowest if len(ids) else ids, position[ids - lowest].astype(np.int32)
+    for part in _parts(len(ids)):
+        is_there[ids[part] - lowest] = True
+    position = np.cumsum(is_there, dtype=np.int32) - np.int32(1)
+    codes = np.empty(len(ids), dtype=np.int32)
+    for part in _parts(len(ids)):
+        codes[part] = position[ids[part] - lowest]
+    return np.flatnonzero(is_there) + lowest if len(ids) else ids, codes
+
+
+def _parts(length: int) -> Iterator[slice]:
+    """Parts of an array, so that what is computed of one stays in the processor's cache."""
+    return (slice(start, start + _PART) for start in range(0, length, _PART))

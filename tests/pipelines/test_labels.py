@@ -38,6 +38,16 @@ def test_thresholds_are_those_of_the_training_plays(tmp_path: Path) -> None:
     assert np.log(buckets.edges_ms[1:] / buckets.edges_ms[:-1]) == pytest.approx(np.log(1.15), abs=0.02)
 
 
+@pytest.mark.parametrize("step_ms", [1, 20_000])
+def test_whole_lengths_have_the_buckets_of_the_same_numbers_with_fractions(step_ms: int) -> None:
+    """However close together they are."""
+    ratio, length = _plays(4)
+    whole = (length / 100).astype(np.int32) * 100 * step_ms
+    found, expected = LengthBuckets.fit(ratio, whole), LengthBuckets.fit(ratio, whole.astype(np.float64))
+    np.testing.assert_array_equal(found.edges_ms, expected.edges_ms)
+    np.testing.assert_array_equal(found.ratios, expected.ratios)
+
+
 def test_the_duration_target_is_the_share_of_like_plays_below(tmp_path: Path) -> None:
     ratio, length = _plays(3)
     buckets = LengthBuckets.fit(ratio, length)

@@ -70,6 +70,36 @@ def test_parts_binned_ahead_are_those_binned_one_by_one(binning: Binning) -> Non
     assert ahead == [_model(binning.part(FITTED[first::4])) for first in range(4)]
 
 
+class _Counted:
+    """A matrix that notes which rows are composed."""
+
+    def __init__(self) -> None:
+        self.asked: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        assert isinstance(rows, np.ndarray)
+        self.asked.append(rows)
+        return MATRIX[rows]
+
+
+def test_the_next_part_is_composed_once_the_features_of_the_last_are_forgotten() -> None:
+    """So memory holds those of one part."""
+    matrix = _Counted()
+    parameters = common_parameters(SETTINGS, len(FITTED))
+    found = Binning(matrix, FITTED, VIDEO, ENCODING, parameters, keeps_features=True).parts(FITTED, 3)
+    matrix.asked.clear()
+    first = next(found)
+    assert first.features is not None
+    assert len(matrix.asked) == 1
+    first.forget_features()
+    assert first.features is None
+    rows = [first.rows, *(part.rows for part in found)]
+    np.testing.assert_array_equal(np.concatenate(matrix.asked), np.concatenate(rows))
+
+
 def test_columns_are_binned_as_rows_are(binning: Binning) -> None:
     """As LightGBM bins the same rows, given as a plain matrix."""
     parameters = common_parameters(SETTINGS, len(FITTED))

@@ -256,6 +256,17 @@ def test_an_index_of_some_users_has_their_histories_and_refuses_to_say_that_othe
         )
 
 
+def test_the_plays_since_an_instant_keep_their_codes(settings):
+    plays = make_log(3, users=6, videos=12, plays=80).interactions
+    past = Past.of(plays, plays[columns.EVENT_TIMESTAMP][-1] + timedelta(days=1), settings.data)
+    late = past.since(int(past.at_us[60]))
+    assert int(late.at_us[0]) == past.at_us[60] and len(late) < len(past)
+    for name in ("user", "video", "at_us", "liked", "amount"):
+        np.testing.assert_array_equal(getattr(late, name), getattr(past, name)[-len(late) :])
+        assert not np.shares_memory(getattr(late, name), getattr(past, name))
+    np.testing.assert_array_equal(late.user_id, past.user_id)
+
+
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 9), max_size=40), st.booleans())
 def test_codes_are_those_of_numpys_unique(ids: list[int], close: bool) -> None:
     values = np.array(ids, dtype=np.int64)
