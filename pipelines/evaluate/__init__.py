@@ -150,6 +150,7 @@ def _of_protocol(
 ) -> tuple[list[Figure], list[SampleRow], ProtocolFacts]:
     """A protocol's figures, sample lists and facts; its scores are freed before the next one begins."""
     made = trial(pairs, store=store, models=models, settings=settings)
+    give_back_memory()  # what the scores were made from
     own = _all_figures(made, settings)
     give_back_memory()
     return own, _samples(made, settings.data), _facts(pairs, made, own, settings.data)

@@ -1,4 +1,4 @@
-"""Facts about videos and users at the instant of an evaluation, for list properties and for slices."""
+"""Facts about videos at the instant of an evaluation, for list properties and for slices."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,9 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import DataSettings, Paths
+from pipelines.evaluate.history import History
 from pipelines.evaluate.protocols import Pairs
-from pipelines.local_days import day_before
+from pipelines.local_days import INSTANT, day_before
 from pipelines.uploads import upload_days
 
 _UNKNOWN = "unknown"
@@ -36,24 +37,22 @@ class Videos:
     category_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, pairs: Pairs, paths: Paths, settings: DataSettings) -> "Videos":
+    def of(cls, pairs: Pairs, history: History, paths: Paths, settings: DataSettings) -> "Videos":
         """The videos of these pairs, as of their instant."""
         lengths = pairs.rows.group_by(columns.VIDEO_ID).agg(pl.col(columns.VIDEO_DURATION).first())
-        watched = pairs.history.group_by(columns.VIDEO_ID).agg(
-            pl.len().alias("views"),
-            pl.col(columns.USER_ID).n_unique().alias("viewers"),
-            pl.col(columns.EVENT_TIMESTAMP).min().alias("first_play"),
-        )
+        is_known = pl.Series(history.views > 0)
+        watched = pl.DataFrame(
+            {columns.VIDEO_ID: history.video_id, "views": history.views, "viewers": history.viewers}
+        ).with_columns(pl.when(is_known).then(pl.Series(history.first_us)).cast(INSTANT).alias("first_play"))
         rows = (
-            lengths.join(watched.collect(), on=columns.VIDEO_ID, how="left")
+            lengths.join(watched, on=columns.VIDEO_ID, how="left")
             .join(upload_days(paths).collect(), on=columns.VIDEO_ID, how="left")
             .join(_categories(paths), on=columns.VIDEO_ID, how="left")
             .sort(columns.VIDEO_ID)
-            .with_columns(pl.col("views", "viewers").fill_null(0), pl.col("category").fill_null(_UNKNOWN))
+            .with_columns(pl.col("category").fill_null(_UNKNOWN))
         )
         views = rows["views"].to_numpy().astype(np.float64)
         viewers = rows["viewers"].to_numpy()
-        users = pairs.history.select(pl.col(columns.USER_ID).n_unique()).collect().item()
         local_day = day_before(pairs.as_of, settings.zone)
         first_day = pl.col("first_play").dt.convert_time_zone(settings.time_zone).dt.date()
         # A video that is not known yet is as new as possible.
@@ -66,19 +65,10 @@ class Videos:
             age_days=age.cast(pl.Float64).to_numpy(),
             views=views,
             popularity=(rows["views"].rank("average").to_numpy() - 1) / max(rows.height - 1, 1),
-            novelty=-np.log2((viewers + 1) / (users + 1)),
+            novelty=-np.log2((viewers + 1) / (len(history.user_id) + 1)),
             category=np.searchsorted(names, rows["category"].to_numpy()),
             category_names=names,
         )
-
-
-def plays_of_users(pairs: Pairs, user_id: np.ndarray) -> np.ndarray:
-    """The number of plays each of these users had before the instant: int64 [users]."""
-    counts = pairs.history.group_by(columns.USER_ID).agg(pl.len().alias("plays")).collect()
-    joined = pl.DataFrame({columns.USER_ID: user_id}).join(
-        counts, on=columns.USER_ID, how="left", maintain_order="left"
-    )
-    return joined["plays"].fill_null(0).cast(pl.Int64).to_numpy()
 
 
 def _categories(paths: Paths) -> pl.DataFrame:

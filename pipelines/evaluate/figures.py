@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nightreel.core.memory import give_back_memory
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.slices import pair_families, user_families
 from pipelines.evaluate.system_names import CLASSIFIER, HYBRID, REGRESSOR
@@ -132,6 +133,7 @@ class Measuring:
             ]
             for measured in (hybrid, *others):
                 yield measured.result()
+                give_back_memory()  # a system's orders take some hundred megabytes
 
     def _of_system(self, system: str, hybrid: Future[list[Figure]] | None = None) -> list[Figure]:
         """A system's figures.

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
 from nightreel.core.beside import work_beside
 from nightreel.core.settings.needs import RankerNeeds
-from pipelines.evaluate.catalogue import Videos, plays_of_users
+from pipelines.evaluate.catalogue import Videos
+from pipelines.evaluate.history import History
 from pipelines.evaluate.pair_scores import (
     Models,
     components,
@@ -31,8 +31,6 @@ from pipelines.evaluate.transformer import transformer_scores
 from pipelines.evaluate.validation import Tuned, ValidationPairs, tuned_on
 from pipelines.labels import Label, Targets, labels_of, targets
 from pipelines.rankers.filtering import filter_size
-
-_PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         for label in labels_of(settings.data)
     }
     with work_beside(settings.threads) as start:
-        kinds = start(_kinds, pairs)
-        videos = start(Videos.of, pairs, settings.paths, settings.data)
+        facts = start(_facts_of_pairs, pairs, settings)
         tuned = tuned_on(
             ValidationPairs(
                 user_id[is_tuning],
@@ -118,40 +115,33 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         if truth is not None:
             reported[TRUTH] = truth[kept]
     users = np.unique(user_id[kept])
+    history, videos, kinds = facts.result()
     return Trial(
         pairs.protocol,
         user_id[kept],
         video_id[kept],
-        np.searchsorted(videos.result().video_id, video_id[kept]).astype(np.int32),
+        np.searchsorted(videos.video_id, video_id[kept]).astype(np.int32),
         ratio[kept],
-        kinds.result()[kept],
+        kinds[kept],
         {system: reported[system] for system in in_order(reported)},
         {
             label: Targets(all_.liked[kept], all_.amount[kept], all_.top)
             for label, all_ in play_targets.items()
         },
         users,
-        plays_of_users(pairs, users),
-        videos.result(),
+        history.plays_of(users),
+        videos,
         tuned,
     )
 
 
-def _kinds(pairs: Pairs) -> np.ndarray:
+def kinds_of(pairs: Pairs, history: History) -> np.ndarray:
     """Each pair's index in KINDS: int8 [pairs]."""
-    own = pairs.rows.select(_PAIR).lazy()
-    # From a long history, first keep what belongs to these pairs at all.
-    watched = pairs.history.select(_PAIR).join(own, on=_PAIR, how="semi").unique()
-    known = pairs.history.select(columns.VIDEO_ID).unique()
-    rows = (
-        own.join(watched.with_columns(pl.lit(1).alias("pair")), on=_PAIR, how="left", maintain_order="left")
-        .join(
-            known.with_columns(pl.lit(1).alias("video")),
-            on=columns.VIDEO_ID,
-            how="left",
-            maintain_order="left",
-        )
-        .collect()
-    )
-    is_new, is_again = rows["video"].is_null().to_numpy(), rows["pair"].is_not_null().to_numpy()
-    return np.where(is_new, np.int8(2), is_again.astype(np.int8))
+    video = np.searchsorted(history.video_id, pairs.rows[columns.VIDEO_ID].to_numpy())
+    is_new = (history.views == 0)[video]
+    return np.where(is_new, np.int8(2), history.is_again)
+
+
+def _facts_of_pairs(pairs: Pairs, settings: RankerNeeds) -> tuple[History, Videos, np.ndarray]:
+    history = History.of(pairs)
+    return history, Videos.of(pairs, history, settings.paths, settings.data), kinds_of(pairs, history)

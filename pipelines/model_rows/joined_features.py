@@ -6,7 +6,7 @@ views; a test holds the composed rows equal to Feast's own.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -75,6 +75,15 @@ class JoinedFeatures:
     constants: Mapping[int, float]
     als_index: int
     pairs: tuple[PairTable, ...] = ()
+
+    def of_users(self, users: np.ndarray) -> "JoinedFeatures":
+        """The same for some of the users, given by their positions, ascending, and for all videos."""
+        return replace(
+            self,
+            users=replace(self.users, values=self.users.values[users]),
+            user_factors=self.user_factors[users],
+            pairs=tuple(table.of_some_users(users) for table in self.pairs),
+        )
 
     @property
     def pair_indices(self) -> tuple[int, ...]:

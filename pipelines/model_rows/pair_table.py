@@ -59,6 +59,14 @@ class PairTable:
         values = np.append(self.values[:, start:stop], self.values[:, -1:], axis=1)
         return replace(self, keys=self.keys[start:stop] - first * width, values=values)
 
+    def of_some_users(self, users: np.ndarray) -> "PairTable":
+        """The same for users given by their positions, ascending; they are numbered from 0."""
+        width = self.groups + 1
+        number = np.searchsorted(users, self.keys // width)
+        entries = np.flatnonzero(np.isin(self.keys // width, users))
+        keys = number[entries] * width + self.keys[entries] % width
+        return replace(self, keys=keys, values=self.values[:, np.append(entries, -1)])
+
     def by_group(self, users: np.ndarray) -> np.ndarray:
         """Each feature of these users by group: float32 [features, users, groups + 1], NaN where unknown.
 

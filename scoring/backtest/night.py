@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 from feast import FeatureStore
 
@@ -85,6 +86,10 @@ class PastNight:
     def joined(self) -> JoinedFeatures:
         """Feast's features of users and videos, joined once for all systems."""
         candidates = self.candidates
+        if self.whole is not None:
+            return self.whole.joined.of_users(
+                np.searchsorted(self.whole.candidates.user_id, candidates.user_id)
+            )
         return join_features(
             self.store,
             self.encoding,

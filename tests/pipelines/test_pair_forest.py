@@ -143,6 +143,25 @@ def test_trees_that_ask_two_features_of_pairs_score_as_in_lightgbm(monkeypatch: 
         np.testing.assert_array_equal(found, expected[user, video])
 
 
+def test_some_users_have_the_features_that_they_have_among_all() -> None:
+    random = np.random.default_rng(11)
+    plain = _joined(random, users=6, videos=40, unknown=0.2)
+    keys = np.flatnonzero(random.random(6 * 5) < 0.6)  # of four groups, and of videos without one
+    keys = keys[keys % 5 < 4]
+    values = np.append(random.normal(size=len(keys)), np.nan).astype(np.float32)[None]
+    table = PairTable((len(NAMES),), keys, values, random.integers(0, 5, 40), 4)
+    joined = replace(plain, names=(*NAMES, "lift"), pairs=(table,))
+    for users in ([0, 2, 5], [1], list(range(6))):
+        some = joined.of_users(np.array(users))
+        for position, user in enumerate(users):
+            for video in (0, 7, 39):
+                np.testing.assert_array_equal(some.pair(position, video), joined.pair(user, video))
+        for found, expected in zip(
+            some.pair_grid(np.arange(len(users))), joined.pair_grid(np.array(users)), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e-12, 1.0, 8.0, 40.0])
 def test_the_likeliest_videos_are_among_those_that_may_be(scale: float) -> None:
     """Whether scores tie, differ in their last bits, or make probabilities that differ from 1 no longer."""
