@@ -101,7 +101,8 @@ class _Growing:
                 return
 
     def _labels(self, part: Part) -> np.ndarray:
-        return self._target[part.rows].astype(np.float32)
+        labels: np.ndarray = self._target[part.rows].astype(np.float32)
+        return labels
 
     def finished(self) -> lgb.Booster:
         """The model with its best number of trees, read back from its text, just as it will be loaded."""
