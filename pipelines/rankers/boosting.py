@@ -29,6 +29,7 @@ from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import SAMPLE_ROWS, Binning, Matrix, Part
 from pipelines.rankers.classes import classifier_target
 from pipelines.rankers.continuing import continued
+from pipelines.rankers.data_sets import silence_lightgbm
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.row_forest import RowForest
 from pipelines.rankers.slices import Slices
@@ -225,7 +226,10 @@ def grow_rankers(
             (targets.amount, settings.regressor.parameters() | _REGRESSOR | workers),
         )
     ]
-    with progress(title, total=trees * len(models)) as advance, ThreadPoolExecutor(_MODELS) as pool:
+    with (
+        progress(title, total=trees * len(models)) as advance,
+        ThreadPoolExecutor(_MODELS, initializer=silence_lightgbm) as pool,
+    ):
         for position, part in enumerate(binned):
             of_part = len(range(position, trees, parts))
             growing = [model for model in models if not model.stopped]

@@ -1,8 +1,10 @@
 """The fitted rankers: what they learn from, that they repeat, and how their scores become one order."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from pipelines.model_rows.ordering import received
 from pipelines.rankers import FeatureEncoding, HybridRanker, boosting, hybrid_order, hybrid_scores
 from pipelines.rankers.binning import Binning
 from pipelines.rankers.boosting import BinnedPlays
+from pipelines.rankers.data_sets import silence_lightgbm
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.slices import Slices
 
@@ -66,6 +69,18 @@ def ranker(settings: Settings) -> HybridRanker:
 def _fit(wanted: Targets, settings: Settings) -> HybridRanker:
     binned = BinnedPlays.of(MATRIX, SLICES, video_id=VIDEO, encoding=ENCODING, settings=settings)
     return binned.fit(wanted, SLICES, settings)
+
+
+def test_lightgbm_prints_nothing_though_one_thread_makes_a_model_and_another_grows_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """No split gains anything here, which LightGBM says for each tree if it is let."""
+    quiet = {"objective": "binary", "verbose": -1, "num_threads": 1}
+    booster = lgb.Booster(quiet, lgb.Dataset(np.zeros((50, 1)), label=np.arange(50) % 2, params=quiet))
+    with ThreadPoolExecutor(1, initializer=silence_lightgbm) as pool:
+        pool.submit(booster.update).result()
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
 
 
 def _texts(ranker: HybridRanker) -> tuple[str, str]:
