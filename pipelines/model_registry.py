@@ -48,6 +48,22 @@ class ModelVersion:
         """The last play of its data (UTC). Raises InputError if the manifest lacks it."""
         return self._instant("last_play")
 
+    @property
+    def objective(self) -> str | None:
+        """What its lists are trained to predict; None for a version from before there was a choice."""
+        return self.manifest.get("objective")
+
+    @property
+    def why(self) -> str:
+        """Why it has this objective."""
+        return str(self.manifest.get("why", "unknown"))
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The figures of its holdout, by name."""
+        found: Mapping[str, Any] = self.manifest["metrics"]
+        return found
+
     def _instant(self, name: str) -> datetime:
         try:
             return datetime.fromisoformat(self.manifest["data"][name])

@@ -129,7 +129,7 @@ def _compare(version: ModelVersion, holdout: Holdout, settings: RankerNeeds) -> 
         return "champion: there was none to compare with", True
     if seen_until > holdout.since:
         return f"champion: {champion.version} was trained on plays of this holdout", True
-    new = _figure(version.manifest["metrics"])
+    new = _figure(version.metrics)
     old = _figure(holdout.metrics(ranker, settings))
     against = f"NDCG@10 {new:.4f} on the holdout, {champion.version} {old:.4f}"
     return (f"champion: {against}", True) if new >= old else (f"kept {champion.version}: {against}", False)

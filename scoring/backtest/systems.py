@@ -64,9 +64,7 @@ def all_systems(
     if has_backtest(model.folder):
         hybrids[NEXT_DAY] = _next_day(NextDayRanker.load(model.folder, BACKTEST))
     else:
-        remarks.append(
-            f"no lists of objective {NEXT_DAY}: the model has no such rankers ({model.manifest.get('why')})."
-        )
+        remarks.append(f"no lists of objective {NEXT_DAY}: the model has no such rankers ({model.why}).")
     published = objective_of(model)
     found = []
     for objective in sorted(hybrids, key=lambda one: one != published):
