@@ -107,6 +107,7 @@ def steps_page() -> str:
             f"- reads {_named(step.reads(home))}",
             f"- writes {_named(step.writes(home))}",
             f"- settings: {deciding or 'none'}",
+            *([f"- settings in some cases: {step.also}"] if step.also else []),
             *(f"- part `{part.name}`: {part.does}" for part in step.parts),
             "",
         ]

@@ -125,6 +125,7 @@ class Step(Generic[FactsT]):
         does: a sentence for the documentation.
         reads, writes: files, folders and tables for given settings, whether or not they exist.
         settings: names of those that decide its result: if one changes, the step runs again.
+        also: in words, the settings that do so only in some cases; `run` has them among its inputs.
         parts: steps that it consists of, each skipped on its own.
         record: stem of its record's file, if that is not its name.
     """
@@ -138,6 +139,7 @@ class Step(Generic[FactsT]):
     run: Callable[[Settings, Request], StepResult[FactsT]]
     parts: tuple["Step[Any]", ...] = ()
     record: str | None = None
+    also: str = ""
 
     @property
     def deciding_settings(self) -> tuple[str, ...]:

@@ -259,6 +259,7 @@ EVALUATE: Step[EvaluateFacts] = Step(
         "ranker.filter_k",
         "retrieval.sources",
     ),
+    also="`lists.top_k`, if it is larger than `ranker.filter_k`",
     facts=EvaluateFacts,
     run=lambda settings, request: evaluate(settings, force=request.force),
 )

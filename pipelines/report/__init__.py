@@ -187,8 +187,8 @@ REPORT: Step[ReportFacts] = Step(
     does="Write the last evaluation as one page, with JSON and CSV beside it.",
     reads=lambda settings: (settings.paths.evaluation, settings.paths.models, settings.paths.retrieval),
     writes=_pages,
-    # The page shows every setting that is not a path: `report` itself counts them among its inputs.
     settings=(),
+    also="all but paths, as the page shows their values",
     facts=ReportFacts,
     run=lambda settings, request: report(settings, force=request.force),
 )

@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 
 from nightreel.core.errors import InputError
+from nightreel.core.locks import HOME_WAIT_S
 from nightreel.core.settings import Settings, load_settings
 from nightreel.core.settings.names import every_setting, keys_of_tables, toml_name
 from nightreel.core.settings.old_names import DROPPED, MOVED
+from nightreel.operations.stages import RETRIES, RETRY_WAIT_S
+from nightreel.operations.supervise import STOP_WITHIN_S
+from pipelines.collaborative.fits import FIRST_ITERATIONS, REFIT_ITERATIONS, REGULARIZATION_PLAYS
+from pipelines.features.activity import SMOOTHING_PLAYS
+from pipelines.labels import LIKE_QUANTILE
+from pipelines.rankers.boosting import TREE_ROWS
+from pipelines.user_sample import PLAYS_MAX
+from scoring.backtest.night import BACKTEST_USERS
+from scoring.lists.score import USER_BLOCK
 from tests.fixtures.fork_server import forks
 
 OLD = """\
@@ -49,6 +59,25 @@ def test_a_flat_file_means_what_it_meant(tmp_path: Path) -> None:
     assert settings.features.modules == (str(tmp_path / "mine.py"),)
     assert settings.browse.thumbnail_url == "https://cdn.example.com/{video_id}.jpg"
     assert settings.data.log is not None and settings.data.log.plays is not None
+
+
+def test_what_a_dropped_setting_always_is_now_is_what_the_code_has() -> None:
+    for name, value in {
+        "ranker.tree_rows": TREE_ROWS,
+        "data.like_quantile": LIKE_QUANTILE,
+        "features.als_iterations": FIRST_ITERATIONS,
+        "features.als_regularization": REGULARIZATION_PLAYS,
+        "als_refit_iterations": REFIT_ITERATIONS,
+        "smoothing_plays": SMOOTHING_PLAYS,
+        "lists.user_block_rows": USER_BLOCK,
+        "evaluation.backtest_users": BACKTEST_USERS,
+        "schedule.stage_retries": RETRIES,
+        "schedule.stop_within_s": STOP_WITHIN_S,
+        "retry_wait_s": RETRY_WAIT_S,
+        "home_wait_s": HOME_WAIT_S,
+    }.items():
+        assert DROPPED[name] == f"it is always {value:.12g}"
+    assert f"more than {PLAYS_MAX / 1e6:.0f} million plays" in DROPPED["ranker.train_sample"]
 
 
 def test_every_old_name_has_a_place(monkeypatch: pytest.MonkeyPatch) -> None:

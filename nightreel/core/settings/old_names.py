@@ -108,6 +108,7 @@ MOVED: Mapping[str, str] = {
 }
 
 _ORIGINAL = "`evaluate` has no protocol as-published; `python benchmarks/as_published.py HOME` measures it"
+_OF_LARGE_LOGS = "or a sample of them if a log has more than 16 million plays"
 _FROM_SECTIONS: Mapping[str, str] = {
     "data.like_quantile": "it is always 0.8",
     "features.als_iterations": "it is always 5",
@@ -117,10 +118,10 @@ _FROM_SECTIONS: Mapping[str, str] = {
     "retrieval.als_search": "name `als_approximate` in [retrieval] candidates to have faiss search",
     "retrieval.candidate_k": "it is always four times [ranker] filter_k, or [lists] top_k where that is more",
     "retrieval.fresh_days": "it is always 7",
-    "ranker.train_sample": "all users train the rankers",
-    "ranker.training_nights": "it is always 3",
-    "ranker.training_users": "it is always 5000",
-    "ranker.tree_rows": "it is always 1000000",
+    "ranker.train_sample": f"all users train the rankers, {_OF_LARGE_LOGS}",
+    "ranker.training_nights": "it is 3, and more for a log of at most a million plays",
+    "ranker.training_users": "it is 5000, and fewer where more nights are learnt from",
+    "ranker.tree_rows": "it is always 500000",
     "lists.repeat_nights": "it is always 3",
     "lists.repeat_ranks": "it is always 20",
     "lists.explore_after": "it is always 10",
@@ -133,7 +134,7 @@ _FROM_SECTIONS: Mapping[str, str] = {
     "schedule.stage_retries": "it is always 5",
     "schedule.stop_within_s": "it is always 60",
     "evaluation.backtest_users": "it is always 1000",
-    "evaluation.test_sample": "all users are evaluated",
+    "evaluation.test_sample": f"all users are evaluated, {_OF_LARGE_LOGS}",
 }
 DROPPED: Mapping[str, str] = {
     **_FROM_SECTIONS,
