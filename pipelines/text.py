@@ -28,7 +28,7 @@ from nightreel.core.settings.needs import FitNeeds, HomeNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative import before_first_refit
 from pipelines.known import read_known, require_tables
-from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT, NEVER, ends_of_dates
 
 _TABLES = ("video_daily", "video_captions")
 DOCUMENT = "document"
@@ -37,11 +37,14 @@ _VIDEOS_MIN = 3
 
 
 class TextFacts(Facts):
-    """Rows of the source, and the instant and the videos that its words were learnt from."""
+    """Rows of the source, and the instant and the videos that its words were learnt from.
+
+    Both are None if no row may see the texts' features, as the log is too short for an ALS refit.
+    """
 
     video_text_rows: int
-    text_cutoff: str
-    text_videos_known_at_cutoff: int
+    text_cutoff: str | None
+    text_videos_known_at_cutoff: int | None
 
     @property
     def rows_written(self) -> int:
@@ -79,8 +82,8 @@ def build_text(settings: FitNeeds, *, force: bool = False) -> StepResult[TextFac
         content.finish(decisive, (file,), {})
     facts = TextFacts(
         video_text_rows=documents.height,
-        text_cutoff=cutoff.isoformat(),
-        text_videos_known_at_cutoff=known.len(),
+        text_cutoff=None if cutoff == NEVER else cutoff.isoformat(),
+        text_videos_known_at_cutoff=None if cutoff == NEVER else known.len(),
     )
     return attempt.finished(read, (file,), facts, outputs=(file,))
 

@@ -45,11 +45,12 @@ SHARDED_PLAYS_MIN = 50_000_000
 
 
 class FactorFacts(Facts):
-    """The number of fits made and of earlier fits kept, and the cutoff of each."""
+    """The number of fits made and of earlier fits kept, and the cutoff of each; or why there are none."""
 
     als_refits: int
     als_refits_kept: int
     als_cutoffs: list[str]
+    als_unknown: str | None = None
 
 
 def build_factors(settings: FitNeeds, *, force: bool = False) -> StepResult[FactorFacts]:
@@ -91,10 +92,12 @@ def build_factors(settings: FitNeeds, *, force: bool = False) -> StepResult[Fact
         with atomic_write(path, checksum=True) as temporary:
             pl.concat(parts).sort(key, columns.EVENT_TIMESTAMP).write_parquet(temporary)
     past.write(digests)
+    seeing = [cutoff for cutoff in cutoffs if cutoff != NEVER]
     facts = FactorFacts(
-        als_refits=len(cutoffs) - kept,
-        als_refits_kept=kept,
-        als_cutoffs=[cutoff.isoformat() for cutoff in cutoffs],
+        als_refits=len(seeing) and len(cutoffs) - kept,
+        als_refits_kept=len(seeing) and kept,
+        als_cutoffs=[cutoff.isoformat() for cutoff in seeing],
+        als_unknown=None if seeing else _unknown(settings.features),
     )
     return attempt.finished((interactions,), wrote, facts, outputs=wrote)
 
@@ -113,6 +116,14 @@ def _fits(
         return fits_of_shards(days, cutoffs, seen_until, settings, done)
     # A caller that kept the log would keep it from being freed once it is grouped.
     return biased_fits(Log.read(days, cutoffs, seen_until), settings, done)
+
+
+def _unknown(features: FeatureSettings) -> str:
+    plays, days = features.als.factors * _PLAYS_A_FACTOR, features.als.refit_days
+    return (
+        f"features of ALS and of texts are unknown in training: no refit, every {days} days, has more than "
+        f"{plays:,} plays before it, {_PLAYS_A_FACTOR} for each of [features.als] factors"
+    )
 
 
 def _sources(settings: HomeNeeds) -> tuple[Path, Path]:

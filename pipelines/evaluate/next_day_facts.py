@@ -71,8 +71,14 @@ def verdict(own: Sequence[Figure], label: str, cutoffs: Sequence[int]) -> str:
     )
     return (
         f"{word}: the published first {k} contain {hybrid.value:.4f} of the liked plays, popularity's "
-        f"{other.value:.4f} (difference {-difference.value:+.4f}, 95 % {-high:+.4f} to {-low:+.4f})"
+        f"{other.value:.4f} (difference {_opposite(difference.value)}, "
+        f"95 % {_opposite(high)} to {_opposite(low)})"
     )
+
+
+def _opposite(value: float) -> str:
+    """The opposite with four digits and its sign; what rounds to 0 has no minus."""
+    return f"{0.0 - round(value, 4):+.4f}"
 
 
 def _table(own: Sequence[Figure], label: str, found: NextDay) -> list[dict[str, Any]]:

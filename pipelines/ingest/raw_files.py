@@ -45,7 +45,7 @@ SMALL_MATRIX = RawFile(
     "fully_observed",
     _PLAY,
     key=(columns.USER_ID, columns.VIDEO_ID),
-    without="evaluate has no `kuairec` protocol, only `impressions`",
+    without="evaluate has no protocol `kuairec`, which ranks fully observed pairs",
     is_timed=True,
     has_plays=True,
     time_optional=True,

@@ -18,7 +18,7 @@ from pipelines.retrieval.past import Past
 SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
 _SESSION_CUTOFFS, _SESSION_PLAYS, _SESSION_INSTANTS = 24, 10, 3
-_PLAYS_MIN = 1_000  # plays before a cutoff, for sources to learn from
+PLAYS_MIN = 1_000  # plays before a cutoff, for sources to learn from
 _DAY_SHARE = 0.1
 NIGHTS, SESSIONS = "nights", "sessions"
 
@@ -52,7 +52,7 @@ def examples_of_nights(
         nights = max(nights, _SMALL_LOG_NIGHTS)
     last_days = days[::-1][:nights]
     begins = np.searchsorted(end_us, last_days, side="left")
-    last_days, begins = last_days[begins >= _PLAYS_MIN], begins[begins >= _PLAYS_MIN]
+    last_days, begins = last_days[begins >= PLAYS_MIN], begins[begins >= PLAYS_MIN]
     # If a short log lacks some nights, the others get their share of examples.
     users = max(1, examples // max(1, len(last_days)))
     first = np.full(len(past.user_id), np.iinfo(np.int64).max)
@@ -106,7 +106,7 @@ def _sessions(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int)
     found = []
     for number, cutoff in enumerate(cutoffs):
         rows = of_cutoff == number
-        enough = int(np.searchsorted(past.at_us, cutoff_us[number])) >= _PLAYS_MIN
+        enough = int(np.searchsorted(past.at_us, cutoff_us[number])) >= PLAYS_MIN
         if enough and rows.any():
             found.append(Examples(cutoff, user[rows], instant[rows], ends[rows]))
     return found

@@ -27,6 +27,7 @@ from pipelines.rankers.contest import (
     contest,
     judged_next_day,
 )
+from pipelines.rankers.examples import PLAYS_MIN
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.next_day_training import fit_next_day
@@ -42,6 +43,7 @@ _FULL_SHARE = 0.5
 # With a fully observed matrix, the next day's rankers only compete and take part in the backtest: how many
 # past nights train them, how many users of each, and how many rows in all.
 _CONTEST_NIGHTS, _CONTEST_USERS, _CONTEST_ROWS = 2, 1_500, 300_000
+_NO_NIGHT = f"no candidate was liked on a past night with at least {PLAYS_MIN:,} plays before it"
 _TOO_SHORT = "what is liked on the next day; the log is too short to compare objectives before the holdout"
 
 
@@ -76,7 +78,7 @@ class Chosen:
 
 def objective_of(model: ModelVersion) -> str:
     """The objective of a version; `shown` for versions from before there was a choice."""
-    return str(model.manifest.get("objective", SHOWN))
+    return model.objective or SHOWN
 
 
 def settings_without_effect(objectives: Collection[str], settings: RetrievalSettings) -> list[str]:
@@ -158,7 +160,7 @@ def past_rankers(
     if settings.ranker.objective == SHOWN:
         return None
     if rows is None:
-        return NextDayPast(None, None, None, usual=SHOWN, why="no candidate of a past night was liked")
+        return NextDayPast(None, None, None, usual=SHOWN, why=_NO_NIGHT)
     rows, trial = after_trial(rows, data.cuts.holdout_from, settings.seed, settings.threads)
     if _asks_matrix(data, settings, has_matrix=has_matrix):
         backtest = fit_next_day(rows, settings.seed, settings.threads, on_all=False)[0]

@@ -41,6 +41,10 @@ from pipelines.training_frame import service_features
 
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
+_OF_SHOWN = (
+    "trees, order, metrics and importances are of the rankers of objective shown, which do not make the "
+    "lists; `nightreel evaluate` judges those that do"
+)
 
 
 class TrainFacts(Facts):
@@ -115,7 +119,7 @@ def train(settings: RankerNeeds, *, force: bool = False) -> StepResult[TrainFact
         liked_share=classes.liked_share,
         classifier_learns=version.manifest["classifier_learns"],
         **{name: version.manifest[name] for name in ("objective", "why", "trees", "order", "metrics")},
-        remarks=tuple(data.sample.remarks()) or None,
+        remarks=(*data.sample.remarks(), *([] if chosen.objective == SHOWN else [_OF_SHOWN])) or None,
         importances=_printed(ranker),
     )
     outputs = (*sorted(version.folder.iterdir()), pointer)
@@ -267,6 +271,7 @@ TRAIN: Step[TrainFacts] = Step(
         "retrieval.source_k",
         "features.als.factors",
     ),
+    also="`lists.top_k`, if it is larger than `ranker.filter_k`",
     facts=TrainFacts,
     run=lambda settings, request: train(settings, force=request.force),
 )

@@ -196,7 +196,9 @@ def test_a_log_without_enough_plays_for_a_refit_has_no_text_that_a_row_sees(tmp_
     """Nor factors: both wait for the first refit, and where there is none the join gives null."""
     settings = _settings(tmp_path, **{"features.als.factors": 64})
     LOG.write(settings)
-    build_features(settings)
+    said = build_features(settings).summary
+    assert (said["als_refits"], said["als_cutoffs"]) == (0, [])
+    assert "more than 2,048 plays before it" in said["als_unknown"] and "text_cutoff" not in said
     for view in (columns.VIDEO_TEXT, columns.USER_FACTORS, columns.VIDEO_FACTORS):
         stamps = pl.read_parquet(settings.paths.feature_source(view))[columns.EVENT_TIMESTAMP]
         assert stamps.len() > 0 and stamps.dt.year().unique().to_list() == [2200], view
