@@ -119,7 +119,12 @@ _METRICS = {
 
 @dataclass(frozen=True)
 class Size:
-    """plays: most that are fitted on, drawn at random; the original took all. trees: most of each model."""
+    """How much is fitted.
+
+    Attributes:
+        plays: the most plays that are fitted on, drawn at random; the original took all.
+        trees: the most trees of each model.
+    """
 
     plays: int = 20_000
     trees: int = 60
@@ -128,7 +133,8 @@ class Size:
 def as_published(pairs: Pairs, store: FeatureStore, settings: Settings, size: Size) -> Iterator[list[Figure]]:
     """The figures of each of the three fits.
 
-    pairs: of `kuairec`.
+    Args:
+        pairs: of `kuairec`.
     """
     data = _Data.of(pairs, store, settings, size.plays)
     for protocol in (AS_PUBLISHED, AVERAGES_AS_OF, NO_LEAK):
@@ -353,7 +359,11 @@ def _ranked(
 def _times_of_tested_watches(rows: pl.DataFrame, settings: Settings) -> pl.Series:
     """When these pairs of `kuairec` were watched, null where that is not known.
 
-    rows: user_id, video_id, each pair once. Returns event_timestamp in their order.
+    Args:
+        rows: user_id, video_id, each pair once.
+
+    Returns:
+        event_timestamp in their order.
     """
     keys = [columns.USER_ID, columns.VIDEO_ID]
     own = rows.lazy().select(keys)

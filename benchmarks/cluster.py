@@ -47,8 +47,10 @@ OBJECT_STORE_BYTES = 500 * 2**20
 class Case:
     """A measurement.
 
-    what: asof or feast-ray, a join of `size` entity rows; als: of `size` plays; score: of `size` users;
-    rankers: of `size` trees. nodes: 0 is one process without a cluster.
+    Attributes:
+        what: asof or feast-ray, a join of `size` entity rows; als: of `size` plays; score: of `size` users;
+            rankers: of `size` trees.
+        nodes: 0 is one process without a cluster.
     """
 
     what: str

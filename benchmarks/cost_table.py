@@ -53,7 +53,9 @@ SIZES = (
 class Rates:
     """What was measured, a core and second unless said otherwise: rows, plays, or nanoseconds a thing.
 
-    union_found_s: by catalogue, the seconds until the candidates of a user are found, by the faster search.
+    Attributes:
+        union_found_s: by catalogue, the seconds until the candidates of a user are found, by the faster
+            search.
     """
 
     ingested_rows: float

@@ -66,7 +66,8 @@ def chosen_rows(user_id: np.ndarray, rows: slice, most: int, seed: int) -> np.nd
 def queries(user_id: np.ndarray, instants_us: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The order that puts each query's rows together, and the size of each query: two int64 arrays.
 
-    user_id, instants_us: one entry a row, instants ascending.
+    Args:
+        user_id, instants_us: one entry per row, instants ascending.
     """
     week = (instants_us - instants_us.min(initial=0)) // _WEEK_US
     order = np.lexsort((week, user_id))

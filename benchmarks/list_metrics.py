@@ -16,7 +16,12 @@ RESAMPLES = 1_000
 
 @dataclass(frozen=True)
 class UserFigures:
-    """above, below: float64 [users, METRICS]; user: of each row, ascending, each once."""
+    """Each user's figures, as a quotient.
+
+    Attributes:
+        user: of each row, ascending, each once.
+        above, below: float64 [users, METRICS].
+    """
 
     user: np.ndarray
     above: np.ndarray
@@ -36,9 +41,12 @@ class UserFigures:
 def user_figures(lists: pd.DataFrame, relevant: pd.DataFrame, *, micro_recall: bool) -> UserFigures:
     """Figures of every user with a relevant video; a user without a list has found none of them.
 
-    lists: user_id, video_id, rank, each video once a user; what counts is the order of the ranks.
-    relevant: user_id, video_id, each pair once.
-    Raises ValueError where a list names a video twice.
+    Args:
+        lists: user_id, video_id, rank, each video once a user; what counts is the order of the ranks.
+        relevant: user_id, video_id, each pair once.
+
+    Raises:
+        ValueError: a list names a video twice.
 
     Source: Järvelin and Kekäläinen 2002 (NDCG, with a gain of 1 and a discount of log2(rank + 1)).
     """

@@ -41,7 +41,8 @@ ROUNDS = 3
 class Row:
     """Median seconds of one way to score; composing rows for LightGBM counts, as it has to be done.
 
-    nanoseconds: a pair and tree.
+    Attributes:
+        nanoseconds: for a pair and tree.
     """
 
     way: str

@@ -17,10 +17,13 @@ _FULL_SHARE = 0.5
 class PeerTask:
     """One set of lists to be made and judged.
 
-    raw: the folder that lists are made from. plays: the same log, with `liked`, for the peers.
-    relevant: user_id, video_id, each pair once, never played before. label: nightreel's settings of it.
-    known: user_id, video_id, the pairs whose outcome is known, where any other video of a list would count as
-    not liked though nobody knows; None where all of a list is judged.
+    Attributes:
+        raw: the folder that lists are made from.
+        plays: the same log, with `liked`, for the peers.
+        relevant: user_id, video_id, each pair once, never played before.
+        label: nightreel's settings of it.
+        known: user_id, video_id, the pairs whose outcome is known, if any other video of a list would count
+            as not liked though nobody knows; None if all of a list is judged.
     """
 
     name: str

@@ -134,8 +134,9 @@ def names(*, by_day: bool) -> list[str]:
 def peer_lists(name: str, plays: pd.DataFrame, users: np.ndarray, *, by_day: bool) -> pd.DataFrame:
     """Lists (user_id, video_id, rank) of a peer that knows `plays` only, without what a user has played.
 
-    plays: user_id, video_id, timestamp (s), date, liked; the models learn from the liked ones.
-    users: who gets a list; one who is unknown to a model has the one list for all.
+    Args:
+        plays: user_id, video_id, timestamp (s), date, liked; the models learn from the liked ones.
+        users: who gets a list; one who is unknown to a model has the one list for all.
     """
     if name in DAYS_OF:
         return one_list_for_all(most_liked(plays, DAYS_OF[name]), plays, users)

@@ -63,10 +63,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one case took; seconds is None where it failed. error says why, or that rows were lost.
+    """What one case took.
 
-    values: how many of the result's are not null, which tells whether two joins agree. imported_bytes: the
-    process before the join.
+    Attributes:
+        seconds: None if it failed.
+        error: why it failed, or that rows were lost.
+        values: how many of the result's are not null, which shows whether two joins agree.
+        imported_bytes: the process before the join.
     """
 
     seconds: float | None

@@ -80,7 +80,8 @@ class Pieces:
 def read_pieces(folder: Path, *, user_share: float = 1.0, videos: int | None = None, seed: int = 0) -> Pieces:
     """Read the positives; of a share of the users, by hash, and of the most frequent videos only if asked to.
 
-    videos: how many; by default all of the caption file.
+    Args:
+        videos: how many; by default all of the caption file.
     """
     train, valid = _read(folder / TRAIN_FILE), _read(folder / VALID_FILE)
     user_id = pl.read_csv(folder / columns.USER_FEATURES_FILE, columns=[columns.USER_ID]).to_series()
@@ -97,8 +98,11 @@ def read_pieces(folder: Path, *, user_share: float = 1.0, videos: int | None = N
 def find_hole(positive: np.ndarray) -> np.ndarray:
     """The largest block without positives where many were to be expected: bool [users, videos].
 
-    positive: bool [users, videos]. Of the frequent videos the first singular vectors of what is more or less
-    than expected split off the block's videos; then users and videos are taken in turns by what they lack.
+    The first singular vectors of what frequent videos have more or less than expected split off the block's
+    videos; then users and videos are chosen in turns by what they lack.
+
+    Args:
+        positive: bool [users, videos].
     """
     counts = positive.astype(np.float32)
     by_user, by_video = counts.sum(axis=1), counts.sum(axis=0)

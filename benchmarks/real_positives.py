@@ -75,7 +75,8 @@ class Figure:
 def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
     """Every system's scores in the current home, as of the end of its log: float64 [users, videos].
 
-    users: positions of the users to be ranked for.
+    Args:
+        users: positions of the users to be ranked for.
     """
     from feature_repo.open_store import store as open_store
     from nightreel.core.settings import load_settings

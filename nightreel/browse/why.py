@@ -53,9 +53,11 @@ _NEARBY = (
 
 @dataclass
 class WhyPage:
-    """The page's contents; found: None until a user and a video are named that can be explained.
+    """The page's contents.
 
-    is_missing: the user has no list in the run.
+    Attributes:
+        found: None until a user and a video are named that can be explained.
+        is_missing: whether the user has no list in the run.
     """
 
     runs: list[PageRun]

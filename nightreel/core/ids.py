@@ -142,7 +142,12 @@ def _is_integer(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _Mapping:
-    """frame: id, text, and code, ascending. is_dense: each code is its id's position."""
+    """The ids of one kind with their codes.
+
+    Attributes:
+        frame: id, text, and code, ascending.
+        is_dense: whether each code is its id's position.
+    """
 
     frame: pl.DataFrame
     is_dense: bool

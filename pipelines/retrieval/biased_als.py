@@ -70,7 +70,11 @@ class BiasedAls:
 
 @dataclass(frozen=True)
 class _FittedBiasedAls:
-    """known: bool [videos], whether the source has learnt of the video."""
+    """Factors and biases of videos, from which a user's follow.
+
+    Attributes:
+        known: bool [videos], whether the source has learnt of the video.
+    """
 
     factors: np.ndarray
     biases: np.ndarray

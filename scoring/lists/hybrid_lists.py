@@ -26,7 +26,9 @@ from scoring.lists.trace import Trace
 class HybridLists:
     """The inputs that the lists of all blocks of users share.
 
-    plays: float64 [users], the length of each one's history. common: as `common_order` gives it.
+    Attributes:
+        plays: float64 [users], the length of each one's history.
+        common: as `common_order` gives it.
     """
 
     candidates: Candidates

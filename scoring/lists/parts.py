@@ -122,9 +122,13 @@ class _Users:
 
 @dataclass(frozen=True)
 class _Shown:
-    """candidates, joined: without users. model: the version's files by name. retrieval: its index included.
+    """What the lists of every part of the users share.
 
-    order: what orders each video in the mean over users, None where no score is shrunk.
+    Attributes:
+        candidates, joined: without users.
+        model: the version's files by name.
+        retrieval: its index included.
+        order: the mean over users of what orders each video; None if no score is shrunk.
     """
 
     candidates: Candidates

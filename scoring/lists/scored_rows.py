@@ -15,8 +15,10 @@ from scoring.lists.candidates import Cap, first_within_caps
 class ScoredRows:
     """Rows of some users with the ranker's scores, one entry per row.
 
-    video: int64, its position in the candidates. received: int64, as `ordering.received` has it.
-    probability, ordering: float64; the latter where `order` was asked for it.
+    Attributes:
+        video: int64, its position in the candidates.
+        received: int64, as `ordering.received` has it.
+        probability, ordering: float64; the latter only if `order` was asked for it.
     """
 
     rows: Rows

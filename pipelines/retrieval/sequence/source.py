@@ -85,7 +85,11 @@ class Sequence:
 
 @dataclass(frozen=True)
 class _FittedSequence:
-    """known: int64, the columns of videos that the transformer knows of."""
+    """The trained transformer, ready to score.
+
+    Attributes:
+        known: int64, the columns of videos that the transformer knows of.
+    """
 
     scorer: Scorer
     known: np.ndarray

@@ -26,8 +26,10 @@ from scoring.lists.rules.repeats import RepeatDiscount
 class _OfUsers:
     """The effect of the rules on users for whom the same rules hold.
 
-    moved: the names of boosts and demotions with their videos. factor: float64 [videos], by what positions
-    are multiplied. pins: without those of videos that the user cannot have.
+    Attributes:
+        moved: the names of boosts and demotions with their videos.
+        factor: float64 [videos], by which positions are multiplied.
+        pins: without those of videos that the user cannot have.
     """
 
     moved: tuple[tuple[str, np.ndarray], ...]

@@ -96,8 +96,10 @@ def _nearest(together: csr_matrix, texts: np.ndarray, video_id: np.ndarray, k: i
 class _Likeness:
     """How similar the texts of a block of videos are to all others.
 
-    rows: int64, those of the block that have a text, from 0; columns: the videos that have one. values:
-    float32 [rows, columns], rounded, 0 where they are hardly similar, and of a video to itself.
+    Attributes:
+        rows: int64, the videos of the block that have a text, from 0.
+        columns: int64, all videos that have a text.
+        values: float32 [rows, columns], rounded; 0 for a hardly similar pair, and for a video and itself.
     """
 
     rows: np.ndarray
