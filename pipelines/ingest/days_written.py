@@ -43,6 +43,14 @@ def by_day(plays: pl.DataFrame, zone: ZoneInfo) -> Iterator[tuple[date, pl.DataF
         yield day, part
 
 
+def write_days(interactions: Path, plays: pl.DataFrame, zone: ZoneInfo) -> None:
+    """Write plays, given in order of time, as a table of days."""
+    for day, part in by_day(plays, zone):
+        path = day_file(interactions, day)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_parquet(path, statistics=True)
+
+
 class DaySpill:
     """Rows of a raw file by local day; beyond ROWS_IN_MEMORY rows they are kept on disk."""
 
