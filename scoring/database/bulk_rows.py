@@ -2,13 +2,13 @@
 
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pyarrow as pa
@@ -19,10 +19,11 @@ from nightreel.core import columns
 from nightreel.core.ids import ListIds
 from scoring.database.id_columns import Id, ids_by_column
 from scoring.database.postgresql_copy import HEADER, TRAILER, decoded, encoded
-from scoring.database.sqlite_staging import STAGED, StagedRows, fetched
+from scoring.database.sqlite_staging import STAGED, CopiedRows, StagedRows
 from scoring.database.url import sqlite_file
 
-_ROWS_AT_A_TIME = 65_536
+_Part = TypeVar("_Part")
+_ROWS_AT_A_TIME = 16_384
 _TYPES = {int: pa.int32(), float: pa.float64(), str: pa.large_string()}
 
 
@@ -136,8 +137,8 @@ def whole_lists(
     """A run's committed rows in the order of the primary key, read once, in blocks of whole lists.
 
     On PostgreSQL it is the connection's transaction that reads; on SQLite a connection of its own, which sees
-    nothing new while the connection's transaction holds the write lock. Close the generator if not all are
-    read.
+    nothing new while the connection's transaction holds the write lock. Another thread reads ahead: use the
+    connection for nothing else meanwhile, and close the generator if not all are read.
     """
     file = sqlite_file(connection.engine.url)
     if file is None:
@@ -145,8 +146,8 @@ def whole_lists(
     else:
         parts = _from_sqlite(file, stored, rows_at_a_time)
     waiting = stored.schema.empty_table()
-    with closing(parts):
-        for part in parts:
+    with closing(_read_ahead(parts)) as ahead:
+        for part in ahead:
             rows = pa.concat_tables([waiting, part]).combine_chunks()
             whole = len(rows) - _rows_of_last(rows, stored.key)
             waiting = rows.slice(whole)
@@ -163,21 +164,24 @@ def _rows_of_last(rows: pa.Table, key: Sequence[str]) -> int:
 
 
 def _from_sqlite(file: Path, stored: StoredRows, rows_max: int) -> Generator[pa.Table, None, None]:
-    """The next part is read while one is looked at."""
+    """While one part becomes an Arrow table, the next one is copied."""
 
-    def read(last: Sequence[Any]) -> pa.Table:
+    def copied(last: Sequence[Any]) -> CopiedRows:
         after = f" AND ({', '.join(stored.order)}) > ({', '.join('?' for _ in last)})" if last else ""
         query = f"{stored.select(f'lists.{stored.table}', after)} LIMIT {rows_max}"
-        return fetched(file, query, last).cast(stored.schema)
+        return CopiedRows(file, query, last, stored.order)
 
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as thread:
-        reading: Future[pa.Table] | None = thread.submit(read, ())
-        while reading is not None:
-            rows, reading = reading.result(), None
-            if len(rows) == rows_max:
-                reading = thread.submit(read, [rows[name][-1].as_py() for name in stored.order])
-            if len(rows):
-                yield rows
+    def copies() -> Generator[CopiedRows, None, None]:
+        part = copied(())
+        while part.rows:
+            yield part
+            if part.rows < rows_max:
+                return
+            part = copied(part.last)
+
+    with closing(_read_ahead(copies())) as parts:
+        for part in parts:
+            yield part.table().cast(stored.schema)
 
 
 def _from_postgresql(
@@ -191,7 +195,17 @@ def _from_postgresql(
         # The header may come with the first row or without one.
         rows = [next(messages).removeprefix(HEADER)]
         while part := list(islice(messages, rows_max)):
-            rows = [row for row in (*rows, *part) if row not in {b"", TRAILER}]
+            # Neither the rest of the header nor the trailer.
+            rows = [row for row in (*rows, *part) if len(row) > len(TRAILER)]
             if rows:
                 yield decoded(rows, stored.schema)
             rows = []
+
+
+def _read_ahead(parts: Generator[_Part, None, None]) -> Generator[_Part, None, None]:
+    """The same parts; another thread makes the next one while one is looked at."""
+    with closing(parts), ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as thread:
+        reading = thread.submit(next, parts, None)
+        while (part := reading.result()) is not None:
+            reading = thread.submit(next, parts, None)
+            yield part

@@ -29,14 +29,20 @@ _NAMES = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, *_FLOATS, *_TEXTS)
 UNKNOWN: Final = int(np.iinfo(np.int64).min)
 
 
-def ready_lists(url: URL, run_id: int, lists: Lists, ids: ListIds = INTEGERS) -> ReadyRows:
+def ready_lists(url: URL, run_id: int, blocks: Sequence[Lists], ids: ListIds = INTEGERS) -> ReadyRows:
     """Lay rows of a run out for the database. NaN and empty texts become null.
 
     Args:
         url: of the database.
+        blocks: at least one.
         ids: the log's ids by code, if the home's ids are text.
     """
-    rows = pa.table(
+    rows = pa.concat_tables([_by_name(lists, ids) for lists in blocks])
+    return ReadyRows.of(url, recommendation, run_id, rows)
+
+
+def _by_name(lists: Lists, ids: ListIds) -> pa.Table:
+    return pa.table(
         {
             columns.USER_ID: _outward(ids.user, lists.user_id),
             columns.RANK: pa.array(lists.rank, pa.int32()),
@@ -45,7 +51,6 @@ def ready_lists(url: URL, run_id: int, lists: Lists, ids: ListIds = INTEGERS) ->
             **{name: _text_or_null(getattr(lists, name)) for name in _TEXTS},
         }
     )
-    return ReadyRows.of(url, recommendation, run_id, rows)
 
 
 def _outward(ids: Ids, codes: np.ndarray) -> pa.Array:
@@ -53,9 +58,8 @@ def _outward(ids: Ids, codes: np.ndarray) -> pa.Array:
 
 
 def _text_or_null(values: np.ndarray) -> pa.Array:
-    texts = pa.array(values, pa.string())
-    # Made here, because the first scalar imports pandas, which `status` does not need.
-    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    empty = values == ""
+    return pa.nulls(len(values), pa.string()) if empty.all() else pa.array(values, pa.string(), mask=empty)
 
 
 def run_lists(connection: Connection, run_id: int, ids: ListIds = INTEGERS) -> Generator[Lists, None, None]:
@@ -118,7 +122,9 @@ def _codes(ids: Ids, column: pa.ChunkedArray) -> np.ndarray:
 
 def _texts(column: pa.ChunkedArray) -> np.ndarray:
     """With an empty text for each null: str."""
-    names, name = distinct(pc.fill_null(column, ""))
+    if column.null_count == len(column):
+        return np.full(len(column), "")
+    names, name = distinct(pc.fill_null(column, "") if column.null_count else column)
     texts: np.ndarray = np.array(names, dtype=np.str_)[name]
     return texts
 

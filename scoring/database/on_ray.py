@@ -106,7 +106,7 @@ class ListsOnRay:
                 if not on_server:
                     lists = _read(self._parts, part["name"])
                     with translate_errors(connection.engine.url):
-                        ready_lists(connection.engine.url, run_id, lists, ids).write(connection)
+                        ready_lists(connection.engine.url, run_id, [lists], ids).write(connection)
                 counts.update(json.loads(part["counts"]))
                 advance(part["users"])
         return counts
@@ -174,7 +174,7 @@ class _Loader:
                 require_unpublished(connection, self._run_id)
                 connection.execute(delete(recommendation).where(of_run, of_part))
 
-            ready_lists(connection.engine.url, self._run_id, lists, self._ids).write(connection, first)
+            ready_lists(connection.engine.url, self._run_id, [lists], self._ids).write(connection, first)
         return batch
 
 

@@ -6,12 +6,15 @@ After a failure or a kill before that, the pointer is unchanged, and the next ru
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from queue import SimpleQueue
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from nightreel.core import columns
 from nightreel.core.errors import NightreelError
@@ -19,6 +22,7 @@ from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
 from nightreel.core.settings.needs import PublishNeeds
 from scoring.database.audits import Arms, finite_scores
+from scoring.database.bulk_rows import ReadyRows
 from scoring.database.failures import translate_errors
 from scoring.database.loading import ready_lists
 from scoring.database.new_run import NewRun, Published
@@ -65,8 +69,8 @@ def publish(
     """Write blocks of lists as a new run, audit it, and show or store it; see `publish_written`.
 
     Args:
-        blocks: every eligible user's whole list, once. The next block is made while one is being written; at
-            most two batches are in memory.
+        blocks: every eligible user's whole list, once. The next block is made while batches are being
+            written, one on SQLite and two on PostgreSQL; two more are in memory.
         shared: related and popular lists.
         batch_rows: least number of rows per transaction.
     """
@@ -209,20 +213,40 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
     return run_id
 
 
-def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: ListIds) -> None:
-    def first() -> None:
-        require_unpublished(connection, run_id)
+def _write(connection: Connection, run_id: int, batches: Iterable[Sequence[Lists]], ids: ListIds) -> None:
+    """Write the batches, each in a transaction of its own, while the next one is made ready.
 
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
-        writing: Future[None] | None = None
+    Two connections write to PostgreSQL: each has a process of its own on the server.
+    """
+    engine = connection.engine
+    idle: SimpleQueue[Connection] = SimpleQueue()
+
+    def write(ready: ReadyRows) -> None:
+        own = idle.get()
+        try:
+            ready.write(own, lambda: require_unpublished(own, run_id))
+        finally:
+            idle.put(own)
+
+    with ExitStack() as opened:
+        idle.put(connection)
+        if connection.dialect.name == POSTGRESQL:
+            # A server that has no more connections to give is written to by this one alone.
+            with suppress(OperationalError):
+                idle.put(opened.enter_context(engine.connect()))
+        writers = idle.qsize()
+        threads = opened.enter_context(ThreadPoolExecutor(max_workers=writers, thread_name_prefix="write"))
+        writing: deque[Future[None]] = deque()
         for batch in batches:
-            finite_scores(batch, ids)
-            ready = ready_lists(connection.engine.url, run_id, batch, ids)
-            if writing is not None:
-                writing.result()
-            writing = thread.submit(ready.write, connection, first)
-        if writing is not None:
-            writing.result()
+            for lists in batch:
+                finite_scores(lists, ids)
+            ready = ready_lists(engine.url, run_id, batch, ids)
+            # One batch waits, so that neither side stands still when the other takes longer for once.
+            if len(writing) > writers:
+                writing.popleft().result()
+            writing.append(threads.submit(write, ready))
+        for one in writing:
+            one.result()
 
 
 def _write_shared(connection: Connection, run_id: int, shared: Sequence[SharedList], ids: ListIds) -> None:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 STAGED = "staging.staged"
 _NAME = "rows.sqlite"
-# Nothing of the file has to survive its process.
-_UNSAFE = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF")
+# Nothing of the file has to survive its process, and it is read and written from end to end.
+_UNSAFE = ("PRAGMA page_size = 65536", "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF")
 
 
 class StagedRows:
@@ -68,33 +68,46 @@ class StagedRows:
             self._remove()
 
 
-def fetched(database: Path, query: str, values: Sequence[Any]) -> pa.Table:
-    """The answer to a query, of committed rows alone; a column of nulls alone has no type.
+class CopiedRows:
+    """The answer to a query in a staging file, of committed rows alone, to be read once.
 
-    Args:
-        database: read by a connection of its own.
-        query: with `?` for each of the values.
+    Attributes:
+        rows: how many.
+        last: values of the last row, none if there are no rows.
     """
-    folder = _Folder(database, may_be_elsewhere=True)
-    try:
-        file = folder.path / _NAME
-        with closing(sqlite3.connect(f"file:{quote(str(file))}", uri=True, isolation_level=None)) as reader:
+
+    def __init__(self, database: Path, query: str, values: Sequence[Any], last: Sequence[str]) -> None:
+        """Copy the rows.
+
+        Args:
+            database: read by a connection of its own.
+            query: with `?` for each of the values.
+            last: the columns whose values in the last row are wanted.
+        """
+        folder = _Folder(database, may_be_elsewhere=True)
+        self._remove = weakref.finalize(self, folder.remove)
+        self._file = folder.path / _NAME
+        with closing(
+            sqlite3.connect(f"file:{quote(str(self._file))}", uri=True, isolation_level=None)
+        ) as reader:
             for pragma in _UNSAFE:
                 reader.execute(pragma)
             reader.execute("ATTACH ? AS lists", (f"file:{quote(str(database))}?mode=ro",))
             reader.execute(f"CREATE TABLE staged AS {query}", values)
-            names = [str(column[0]) for column in reader.execute("SELECT * FROM staged LIMIT 0").description]
-            counts = ", ".join(f"count({name})" for name in names)
-            rows, *with_value = reader.execute(f"SELECT count(*), {counts} FROM staged").fetchone()
-        found = [name for name, values in zip(names, with_value, strict=True) if values]
-        with _by_adbc(file) as cursor:
-            # The driver takes the type of a column from its first batch: all rows are one.
-            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(rows, 1))})
-            answer = cursor.execute(f"SELECT {', '.join(found) or '1'} FROM staged").fetch_arrow_table()
-    finally:
-        folder.remove()
-    nulls = pa.nulls(rows)
-    return pa.table({name: answer[name] if name in found else nulls for name in names})
+            (rows,) = reader.execute("SELECT max(rowid) FROM staged").fetchone()
+            self.rows: int = rows or 0
+            found = reader.execute(f"SELECT {', '.join(last)} FROM staged WHERE rowid = ?", (rows,))
+            self.last: tuple[Any, ...] = found.fetchone() or ()
+
+    def table(self) -> pa.Table:
+        """The rows, once; a column of nulls alone has the type int64."""
+        try:
+            with _by_adbc(self._file) as cursor:
+                # The driver takes the type of a column from its first batch: all rows are one.
+                cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(self.rows, 1))})
+                return cursor.execute("SELECT * FROM staged").fetch_arrow_table()
+        finally:
+            self._remove()
 
 
 def remove_leftovers(database: Path) -> None:

@@ -96,13 +96,13 @@ def distinct(texts: "np.ndarray | pa.ChunkedArray") -> tuple[list[str], np.ndarr
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
-def in_batches(blocks: Iterable[Lists], rows: int) -> Iterator[Lists]:
-    """The same rows in blocks of at least `rows` (except the last): small ones share a transaction."""
+def in_batches(blocks: Iterable[Lists], rows: int) -> Iterator[list[Lists]]:
+    """The blocks in batches of at least `rows` rows (except the last): small ones share a transaction."""
     waiting: list[Lists] = []
     for block in blocks:
         waiting.append(block)
         if sum(map(len, waiting)) >= rows:
-            yield Lists.concatenate(waiting)
+            yield waiting
             waiting = []
     if waiting:
-        yield Lists.concatenate(waiting)
+        yield waiting

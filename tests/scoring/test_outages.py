@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, make_url, select
 from sqlalchemy.pool import NullPool
 
 from nightreel.core.errors import NightreelError
@@ -75,6 +75,18 @@ def test_a_server_that_stops_in_mid_run_has_the_old_list_when_it_is_back(
     assert shown_rows(away) == expected_rows(3, _blocks(3))
     assert runs(away) == [(1, "published"), (2, "failed"), (3, "published")]
     assert set(stored_rows(away)) == {1, 3}
+
+
+def test_a_server_that_gives_two_connections_only_is_enough(away: Settings, postgresql: Server) -> None:
+    """One holds the writer's lock, one writes."""
+    with psycopg.connect(postgresql.url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS few")
+        connection.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 2")
+        connection.execute("ALTER DATABASE outage OWNER TO few")
+    url = make_url(database_url(away)).set(username="few").render_as_string(hide_password=False)
+    limited = Settings.model_validate({"home": away.home, "database.url": url, "lists.top_k": 10})
+    publish_lists(limited, CANDIDATES, _blocks(1))
+    assert shown_rows(away) == expected_rows(1, _blocks(1))
 
 
 def test_a_stage_is_tried_again_until_the_server_is_back(away: Settings, postgresql: Server) -> None:
