@@ -3,12 +3,12 @@
 `write` and `audit` are those stages of a publish, the best of the repeats; `prune` is what follows the flip.
 The plain loaders put the same rows, made ready beforehand, into the same table in one transaction:
 `executemany` of tuples (SQLite), one binary COPY (PostgreSQL), ADBC's `adbc_ingest` (both; on SQLite into a
-copy of the table, as two SQLites may not open one file); of large runs they load the first rows alone. CPU
-seconds are this process's: the server's are not among them. The reader asks for one user's list again and
-again, before, during and after a publish.
+copy of the table, as two SQLites may not open one file). COPY loads all rows, the others at most two million.
+CPU seconds are this process's: the server's are not among them. The reader asks for one user's list again and
+again, before, during and after one more publish.
 
     python benchmarks/publish.py                                   # SQLite and a PostgreSQL of its own
-    python benchmarks/publish.py --users 100000 --repeats 2        # 10 million rows
+    python benchmarks/publish.py --users 100000 --repeats 1 --no-reader        # 10 million rows
     python benchmarks/publish.py --databases sqlite --users 1000
 """
 
@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import adbc_driver_postgresql.dbapi
 import adbc_driver_sqlite.dbapi
@@ -45,7 +46,7 @@ from benchmarks.measured_process import machine
 from nightreel.core.settings import Settings
 from scoring.database.connection import sql_engine
 from scoring.database.new_run import NewRun
-from scoring.database.postgresql_copy import encoded
+from scoring.database.postgresql_copy import HEADER, TRAILER, encoded
 from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.url import database_url
@@ -59,8 +60,10 @@ NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
 DATABASES = ("sqlite", "postgresql")
 # Rows of a block of scoring's.
 BLOCK_ROWS = 6_400
-# What the plain loaders load at most: as tuples of Python, ten million rows are some gigabytes.
+# What the plain loaders but COPY load at most: as tuples of Python, ten million rows are some gigabytes.
 PLAIN_ROWS_MAX = 2_000_000
+# Rows that are laid out for COPY at a time, and bytes of them that it is handed.
+COPY_ROWS, COPY_BYTES = 50_000, 2**20
 # No run that is published.
 RUN = -1
 _QUERY = "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = :user ORDER BY rank"
@@ -159,13 +162,15 @@ def arrow_rows(lists: Lists) -> pa.Table:
 
 
 def empty_run(connection: Connection) -> None:
-    """Make way for the next measurement."""
+    """Make way for the next measurement; on PostgreSQL without dead rows, which would slow it down."""
+    on_sqlite = connection.dialect.name == "sqlite"
     with connection.begin():
-        connection.exec_driver_sql(f"DELETE FROM recommendation WHERE run_id = {RUN}")
+        connection.exec_driver_sql(f"{'DELETE FROM' if on_sqlite else 'TRUNCATE'} recommendation")
 
 
-def plain_sqlite(connection: Connection, rows: pa.Table, repeats: int) -> dict[str, Taken]:
+def plain_sqlite(connection: Connection, lists: Lists, repeats: int) -> dict[str, dict[str, float]]:
     """Insert with executemany into the table, and with adbc_ingest into a copy of it in a file of its own."""
+    rows = arrow_rows(lists.rows(slice(PLAIN_ROWS_MAX)))
     names = ", ".join(rows.column_names)
     tuples = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
     raw = connection.connection.driver_connection
@@ -192,34 +197,42 @@ def plain_sqlite(connection: Connection, rows: pa.Table, repeats: int) -> dict[s
                 copy.execute("PRAGMA journal_mode = WAL")
                 copy.execute(made)
             taken["adbc_ingest"].append(Taken.by(partial(ingest, file)))
-    return {name: best(several) for name, several in taken.items()}
+    return {name: best(several).figures(len(rows)) for name, several in taken.items()}
 
 
-def plain_postgresql(connection: Connection, rows: pa.Table, repeats: int) -> dict[str, Taken]:
-    """One binary COPY, and adbc_ingest, each on the table itself."""
-    content = encoded(rows)
+def plain_postgresql(connection: Connection, lists: Lists, repeats: int) -> dict[str, dict[str, float]]:
+    """One binary COPY of all rows, and adbc_ingest, each on the table itself."""
+    first = arrow_rows(lists.rows(slice(PLAIN_ROWS_MAX)))
     raw = connection.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     uri = connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
-    def copy() -> None:
-        statement = f"COPY recommendation ({', '.join(rows.column_names)}) FROM STDIN (FORMAT BINARY)"
+    def copy(content: BinaryIO) -> None:
+        statement = f"COPY recommendation ({', '.join(first.column_names)}) FROM STDIN (FORMAT BINARY)"
         with connection.begin(), raw.cursor() as cursor:
             connection.exec_driver_sql("SELECT 1")
             with cursor.copy(statement) as stream:
-                stream.write(content)
+                while part := content.read(COPY_BYTES):
+                    stream.write(part)
 
     def ingest() -> None:
         with adbc_driver_postgresql.dbapi.connect(uri) as other, other.cursor() as cursor:
-            cursor.adbc_ingest("recommendation", rows, mode="append")
+            cursor.adbc_ingest("recommendation", first, mode="append")
             other.commit()
 
     taken: dict[str, list[Taken]] = {"binary COPY": [], "adbc_ingest": []}
-    for _ in range(repeats):
-        for name, work in (("binary COPY", copy), ("adbc_ingest", ingest)):
-            taken[name].append(Taken.by(work))
-            empty_run(connection)
-    return {name: best(several) for name, several in taken.items()}
+    with tempfile.TemporaryFile() as content:
+        content.write(HEADER)
+        for block in blocks(lists, COPY_ROWS):
+            content.write(encoded(arrow_rows(block))[len(HEADER) : -len(TRAILER)])
+        content.write(TRAILER)
+        for _ in range(repeats):
+            content.seek(0)
+            for name, work in (("binary COPY", partial(copy, content)), ("adbc_ingest", ingest)):
+                taken[name].append(Taken.by(work))
+                empty_run(connection)
+    rows = {"binary COPY": len(lists), "adbc_ingest": len(first)}
+    return {name: best(several).figures(rows[name]) for name, several in taken.items()}
 
 
 class Reader(threading.Thread):
@@ -273,8 +286,12 @@ def latency(settings: Settings, users: int, run: Callable[[], object]) -> dict[s
     }
 
 
-def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
-    """All figures of one database."""
+def measure(settings: Settings, users: int, repeats: int, *, reader: bool) -> dict[str, object]:
+    """All figures of one database.
+
+    Args:
+        reader: whether to measure a reader too.
+    """
     everyone, lists = make_lists(users)
     settings = settings.changed({"lists.top_k": K, "database.keep_runs": 1})
     nights = itertools.count()
@@ -291,21 +308,22 @@ def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
         with connection.begin():
             upgrade(connection)
             connection.exec_driver_sql(_RUN.format(RUN))
-        rows = arrow_rows(lists.rows(slice(PLAIN_ROWS_MAX)))
         on_sqlite = connection.dialect.name == "sqlite"
-        plain = (plain_sqlite if on_sqlite else plain_postgresql)(connection, rows, repeats)
+        plain = (plain_sqlite if on_sqlite else plain_postgresql)(connection, lists, repeats)
         with connection.begin():
             connection.exec_driver_sql(f"DELETE FROM recommendation_run WHERE run_id = {RUN}")
     publishes = [run() for _ in range(repeats)]
     stages = {name: best(one[name] for one in publishes) for name in publishes[0]}
     both = min(one["write"].seconds + one["audit"].seconds for one in publishes)
+    of_copy = {} if on_sqlite else {"share_of_copy": round(plain["binary COPY"]["seconds"] / both, 3)}
     return {
         "database": database_url(settings).get_backend_name(),
         "rows": len(lists),
         **{name: taken.figures(len(lists)) for name, taken in stages.items()},
         "write_and_audit_rows_per_s": round(len(lists) / both),
-        "plain": {name: taken.figures(len(rows)) for name, taken in plain.items()},
-        "reader": latency(settings, users, run),
+        **of_copy,
+        "plain": plain,
+        **({"reader": latency(settings, users, run)} if reader else {}),
     }
 
 
@@ -333,10 +351,14 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=7_176)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--databases", nargs="+", choices=DATABASES, default=list(DATABASES))
+    parser.add_argument("--reader", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     with databases(arguments.databases) as each:
-        results = [measure(settings, arguments.users, arguments.repeats) for settings in each]
+        results = [
+            measure(settings, arguments.users, arguments.repeats, reader=arguments.reader)
+            for settings in each
+        ]
     for result in results:
         print(json.dumps(result, indent=1))
     about = machine("sqlalchemy", "psycopg", "numpy", "pyarrow", "adbc-driver-manager")
