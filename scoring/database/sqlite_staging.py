@@ -87,17 +87,20 @@ class CopiedRows:
         folder = _Folder(database, may_be_elsewhere=True)
         self._remove = weakref.finalize(self, folder.remove)
         self._file = folder.path / _NAME
-        with closing(
-            sqlite3.connect(f"file:{quote(str(self._file))}", uri=True, isolation_level=None)
-        ) as reader:
-            for pragma in _UNSAFE:
-                reader.execute(pragma)
-            reader.execute("ATTACH ? AS lists", (f"file:{quote(str(database))}?mode=ro",))
-            reader.execute(f"CREATE TABLE staged AS {query}", values)
-            (rows,) = reader.execute("SELECT max(rowid) FROM staged").fetchone()
-            self.rows: int = rows or 0
-            found = reader.execute(f"SELECT {', '.join(last)} FROM staged WHERE rowid = ?", (rows,))
-            self.last: tuple[Any, ...] = found.fetchone() or ()
+        uri = f"file:{quote(str(self._file))}"
+        try:
+            with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as reader:
+                for pragma in _UNSAFE:
+                    reader.execute(pragma)
+                reader.execute("ATTACH ? AS lists", (f"file:{quote(str(database))}?mode=ro",))
+                reader.execute(f"CREATE TABLE staged AS {query}", values)
+                (rows,) = reader.execute("SELECT max(rowid) FROM staged").fetchone()
+                found = reader.execute(f"SELECT {', '.join(last)} FROM staged WHERE rowid = ?", (rows,))
+                self.rows: int = rows or 0
+                self.last: tuple[Any, ...] = found.fetchone() or ()
+        except BaseException:
+            self._remove()
+            raise
 
     def table(self) -> pa.Table:
         """The rows, once; a column of nulls alone has the type int64."""
