@@ -44,9 +44,10 @@ def test_features_and_lists_are_those_of_the_local_engine_and_a_version_is_train
     # What made the lists is no part of what they depend on.
     assert score_and_publish(on_ray.changed({"cluster.engine": "local"}), as_of=AS_OF, publish=True).skipped
 
-    # Few trees: at each split of one the workers wait for each other.
+    # Few and small trees: at each split of one the workers wait for each other.
     before = model_registry.champion(on_ray.paths)
-    result = train(on_ray.changed({"ranker.lightgbm.num_iterations": 3}))
+    small_trees = {"ranker.lightgbm.num_iterations": 3, "ranker.lightgbm.num_leaves": 4}
+    result = train(on_ray.changed(small_trees))
     assert not result.skipped and result.summary["version"] != before.version
     manifest = model_registry.find(on_ray.paths, result.summary["version"]).manifest
     assert manifest["settings"]["cluster.engine"] == "ray"
