@@ -176,7 +176,7 @@ def table(rates: Rates, core_hour: float, window_hours: float) -> str:
         f"cores for {window_hours:g} hours",
         [f"{math.ceil(seconds / 3600 / window_hours):,}" for seconds in nightly],
     )
-    add(f"money a night at {core_hour:g} a core-hour", [f"{s / 3600 * core_hour:,.2f}" for s in nightly])
+    add(f"cost of a night at {core_hour:g} per core-hour", [f"{s / 3600 * core_hour:,.2f}" for s in nightly])
     for what in gigabytes(SIZES[0]):
         add(f"{what}, GB", [f"{gigabytes(size)[what]:,.1f}" for size in SIZES])
     return "\n".join(lines)

@@ -140,8 +140,8 @@ class _Shards:
         solved = np.empty((videos, size + 1), dtype=np.float32)
         under_way: deque[tuple[range, Any]] = deque()
 
-        def take_in(most: int) -> None:
-            while len(under_way) > most:
+        def collect(left: int) -> None:
+            while len(under_way) > left:
                 block, found = under_way.popleft()
                 solved[block.start : block.stop] = ray.get(found)
 
@@ -149,8 +149,8 @@ class _Shards:
             block = range(start, min(start + _BLOCK_VIDEOS, videos))
             sums = [actor.sums.remote(iteration, block) for actor in self.actors]
             under_way.append((block, self.solve.remote(size, *sums)))
-            take_in(_BLOCKS_AT_ONCE - 1)
-        take_in(0)
+            collect(left=_BLOCKS_AT_ONCE - 1)
+        collect(left=0)
         return Side(solved[:, :size].copy(), solved[:, size].copy())
 
     def users(self, iteration: "ray.ObjectRef[Iteration]") -> tuple[Keys, Side]:

@@ -181,7 +181,8 @@ class Shard:
         """What these users' plays add to the equations of some videos.
 
         Returns:
-            float32 [videos, numbers], each video's matrix above its diagonal: see `summed`.
+            float32 [videos, numbers], of each video's matrix the diagonal and what is above it, for
+            `solved_videos`.
         """
         solved = self._of(iteration)
         own = solved.own_row[videos.start : videos.stop]

@@ -37,7 +37,7 @@ class History:
 
     @classmethod
     def of(cls, pairs: Pairs) -> "History":
-        """Read the history once, in batches; beside them there is a bit for each user and video."""
+        """Read the history: its users, then the plays in batches, beside a bit for each user and video."""
         counts = pairs.history.group_by(columns.USER_ID).agg(pl.len().alias("plays"))
         of_users = counts.sort(columns.USER_ID).collect(engine="streaming")
         user_id = of_users[columns.USER_ID].to_numpy()

@@ -62,9 +62,9 @@ class PairTable:
     def of_some_users(self, users: np.ndarray) -> "PairTable":
         """The same for users given by their positions, ascending; they are numbered from 0."""
         width = self.groups + 1
-        number = np.searchsorted(users, self.keys // width)
-        entries = np.flatnonzero(np.isin(self.keys // width, users))
-        keys = number[entries] * width + self.keys[entries] % width
+        user, group = np.divmod(self.keys, width)
+        entries = np.flatnonzero(np.isin(user, users))
+        keys = np.searchsorted(users, user[entries]) * width + group[entries]
         return replace(self, keys=keys, values=self.values[:, np.append(entries, -1)])
 
     def by_group(self, users: np.ndarray) -> np.ndarray:
