@@ -25,7 +25,8 @@ from pipelines.ingest.unread import printable
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
 _NAMED_MAX = 5
-_RECORDS = tuple(file.table for file in (ITEM_DAILY, USER_FEATURES, CAPTIONS))
+_FILES = (USER_FEATURES, CAPTIONS)
+_RECORDS = tuple(file.table for file in (ITEM_DAILY, *_FILES))
 
 
 def read_known(paths: Paths, table: str) -> Known:
@@ -39,7 +40,9 @@ def table_files(paths: Paths) -> tuple[Path, ...]:
     Missing ones that were once written are included, so that a lost file is refused.
     """
     superseded = [superseded_path(paths.tables, name) for name in _RECORDS]
-    files = (*files_below(paths.interactions), *map(paths.table, _RECORDS), *superseded)
+    of_days = (paths.interactions, paths.video_daily)
+    files = [file for folder in of_days for file in files_below(folder)]
+    files += [*(paths.table(file.table) for file in _FILES), *superseded]
     return tuple(path for path in files if path.is_file() or is_lost(path))
 
 
@@ -52,8 +55,10 @@ def require_tables(tables: Iterable[Path]) -> None:
 
 def last_arrival(paths: Paths) -> datetime:
     """When the newest row of the tables arrived; ALWAYS_KNOWN where none was delivered."""
-    records = [_require(paths.table(name)) for name in _RECORDS]
-    files = (*require_plays(paths.interactions), *records)
+    records = [_require(paths.table(file.table)) for file in _FILES]
+    require_tables([paths.video_daily])
+    of_days = files_by_day(paths.video_daily).values()
+    files = (*require_plays(paths.interactions), *of_days, *records)
     return newest_of(files, columns.CREATED_TIMESTAMP) or ALWAYS_KNOWN
 
 
@@ -127,12 +132,34 @@ def write_tables_as_of(known_at: datetime, paths: Paths, target: Paths) -> None:
             target_file = day_file(target.interactions, day)
             target_file.parent.mkdir(parents=True, exist_ok=True)
             plays.write_parquet(target_file, statistics=True)
-    for file in (ITEM_DAILY, USER_FEATURES, CAPTIONS):
+    _write_records_as_of(known_at, paths, target)
+    for file in _FILES:
         _require(paths.table(file.table))
         known = read_known(paths, file.table).at(known_at, file.key)
         known.table.write_parquet(target.table(file.table), statistics=True)
         if known.superseded.height:
             known.superseded.write_parquet(superseded_path(target.tables, file.table))
+
+
+def _write_records_as_of(known_at: datetime, paths: Paths, target: Paths) -> None:
+    require_tables([paths.video_daily])
+    superseded = superseded_path(paths.tables, ITEM_DAILY.table)
+    replaced = pl.read_parquet(superseded) if superseded.is_file() else None
+    replaced_then = []
+    for day, path in files_by_day(paths.video_daily).items():
+        table = pl.read_parquet(path, hive_partitioning=False)
+        of_day = table.clear() if replaced is None else replaced.filter(pl.col(columns.LOCAL_DATE) == day)
+        known = Known(table, of_day)
+        if columns.CREATED_TIMESTAMP not in table.columns:
+            known = Known.first(table)
+        known = known.at(known_at, ITEM_DAILY.key)
+        made = day_file(target.video_daily, day)
+        made.parent.mkdir(parents=True, exist_ok=True)
+        known.table.write_parquet(made, statistics=True)
+        replaced_then.append(known.superseded)
+    if any(frame.height for frame in replaced_then):
+        rows = pl.concat(replaced_then).sort(*ITEM_DAILY.key, columns.CREATED_TIMESTAMP)
+        rows.write_parquet(superseded_path(target.tables, ITEM_DAILY.table))
 
 
 def _require(path: Path) -> Path:

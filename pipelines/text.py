@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, atomic_write, fingerprint
-from nightreel.core.play_days import read_days
+from nightreel.core.play_days import read_days, scan_days
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FitNeeds, HomeNeeds
 from nightreel.core.steps import Facts, Step, StepResult
@@ -30,7 +30,6 @@ from pipelines.collaborative import before_first_refit
 from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, NEVER, ends_of_dates
 
-_TABLES = ("video_daily", "video_captions")
 DOCUMENT = "document"
 # Words of fewer videos are too rare to tell what a video is about.
 _VIDEOS_MIN = 3
@@ -69,7 +68,7 @@ def build_text(settings: FitNeeds, *, force: bool = False) -> StepResult[TextFac
     interactions, video_daily, _ = read
     cutoff, files = before_first_refit(interactions, settings.data, settings.features)
     plays = read_days(files, (columns.VIDEO_ID, columns.EVENT_TIMESTAMP))
-    daily = pl.read_parquet(video_daily, columns=[columns.VIDEO_ID, columns.LOCAL_DATE])
+    daily = scan_days(video_daily).select(columns.VIDEO_ID, columns.LOCAL_DATE).collect()
     known = known_videos(plays, daily, cutoff, settings.data)
     documents = documents_of(read_known(settings.paths, "video_captions").versions())
     content = StepRecord(settings.paths.state / "text_content.json")
@@ -214,7 +213,7 @@ def _vectors(learnt_from: list[str], documents: list[str], seed: int, size: int)
 
 
 def _read_files(settings: HomeNeeds) -> tuple[Path, ...]:
-    return (settings.paths.interactions, *map(settings.paths.table, _TABLES))
+    return (settings.paths.interactions, settings.paths.video_daily, settings.paths.table("video_captions"))
 
 
 TEXT: Step[TextFacts] = Step(

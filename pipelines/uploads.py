@@ -3,6 +3,7 @@
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import Paths
 
 FRESH_DAYS = 7
@@ -12,9 +13,11 @@ FRESH_DAYS = 7
 def upload_days(paths: Paths) -> pl.LazyFrame:
     """video_id (int64) and its first upload date, of the videos that have one."""
     found = [pl.LazyFrame(schema={columns.VIDEO_ID: pl.Int64, columns.UPLOAD_DATE: pl.Date})]
-    for table in ("video_daily", "video_captions"):
-        path = paths.table(table)
-        if path.is_file() and columns.UPLOAD_DATE in pl.read_parquet_schema(path):
-            read = pl.scan_parquet(path).filter(pl.col(columns.UPLOAD_DATE).is_not_null())
+    captions = paths.table("video_captions")
+    tables = [scan_days(paths.video_daily)] if table_exists(paths.video_daily) else []
+    tables += [pl.scan_parquet(captions)] if captions.is_file() else []
+    for table in tables:
+        if columns.UPLOAD_DATE in table.collect_schema():
+            read = table.filter(pl.col(columns.UPLOAD_DATE).is_not_null())
             found.append(read.select(pl.col(columns.VIDEO_ID).cast(pl.Int64), columns.UPLOAD_DATE))
     return pl.concat(found).group_by(columns.VIDEO_ID).agg(pl.col(columns.UPLOAD_DATE).min())

@@ -20,6 +20,7 @@ from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.ids import Ids
+from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import DataSettings, Paths
 from nightreel.core.settings.needs import FeatureNeeds, PageNeeds
 from scoring.database.connection import reading
@@ -193,16 +194,16 @@ def _said(value: Any) -> str:
 
 def _curve(paths: Paths, settings: DataSettings, video: int | str, as_of: datetime) -> Lines | None:
     """Plays and likes on each of the days before the run; None where nothing is known of them."""
-    file = paths.table("video_daily")
-    if not file.is_file():
+    table = paths.video_daily
+    if not table_exists(table):
         return None
-    daily = pl.scan_parquet(file)
+    daily = scan_days(table)
     counts = [name for name in _COUNTS if name in daily.collect_schema()]
     today = as_of.astimezone(settings.zone).date()
     day = pl.col(columns.LOCAL_DATE)
     code = Ids.of(paths, columns.VIDEO_ID).code_of(video)
     known = daily.filter(pl.col(columns.VIDEO_ID) == code, day < today, day >= today - timedelta(days=_DAYS))
-    rows = read(known.select(columns.LOCAL_DATE, *counts).sort(columns.LOCAL_DATE), file)
+    rows = read(known.select(columns.LOCAL_DATE, *counts).sort(columns.LOCAL_DATE), table)
     if not counts or rows.height < 2:
         return None
     words = {"play_cnt": "plays", "like_cnt": "likes"}

@@ -17,7 +17,7 @@ from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.checksums import require_as_written
 from nightreel.core.cluster import engine
 from nightreel.core.logs import progress
-from nightreel.core.play_days import is_day_file
+from nightreel.core.play_days import is_day_file, scan_days
 from nightreel.core.settings.needs import FeatureNeeds, FitNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.collaborative import FACTORS, build_factors
@@ -43,7 +43,7 @@ _VIEWS = (
     columns.VIDEO_DAILY_POPULARITY,
     columns.VIDEO_ENGAGEMENT,
 )
-_TABLES = ("users", "video_daily", "video_captions")
+_TABLES = ("users", "video_captions")
 
 
 def build_features(settings: FitNeeds, *, force: bool = False) -> StepResult[FeaturesFacts]:
@@ -111,7 +111,7 @@ def build_aggregates(settings: FeatureNeeds, *, force: bool = False) -> StepResu
 
 
 def _read_files(settings: HomeNeeds) -> tuple[Path, ...]:
-    return (settings.paths.interactions, *map(settings.paths.table, _TABLES))
+    return (settings.paths.interactions, settings.paths.video_daily, *map(settings.paths.table, _TABLES))
 
 
 def _sources_of_views(settings: HomeNeeds) -> tuple[Path, ...]:
@@ -120,7 +120,6 @@ def _sources_of_views(settings: HomeNeeds) -> tuple[Path, ...]:
 
 def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
     """Each view's name and source frame, one at a time, so that only one is in memory."""
-    table = settings.paths.table
     yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
     sums = daily_sums(settings.paths.interactions, settings, force=force)
     overall = overall_so_far(sums.users)
@@ -131,7 +130,7 @@ def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.D
     )
     yield columns.VIDEO_ENGAGEMENT, engagement
     read = (columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS)
-    scan = pl.scan_parquet(table("video_daily"))
+    scan = scan_days(settings.paths.video_daily)
     # Tables of small logs may have no tag.
     daily = scan.select(name for name in read if name in scan.collect_schema()).collect()
     popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings.data, settings.cluster)

@@ -12,7 +12,7 @@ from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.catalogue import View, catalogue_of
 from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
-from nightreel.core.play_days import files_by_day
+from nightreel.core.play_days import files_by_day, scan_days
 from nightreel.core.settings import DataSettings, FeatureSettings, Paths
 from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Step, StepResult
@@ -24,11 +24,6 @@ from pipelines.features.points import VISIBLE
 from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
-_FILES = {
-    "video_daily": "video_daily",
-    "users": "users",
-    "video_captions": "video_captions",
-}
 _RECORD = "features-of-"
 
 
@@ -119,19 +114,21 @@ def _remove_others(views: Iterable[View], paths: Paths) -> None:
 def _inputs(view: View, paths: Paths) -> tuple[Path, ...]:
     if view.features[0].table == "plays":
         return paths.interactions, paths.feature_source(columns.VIDEO_PROFILE)
-    return (paths.table(_FILES[view.features[0].table]),)
+    if view.features[0].table == "video_daily":
+        return (paths.video_daily,)
+    return (paths.table(view.features[0].table),)
 
 
 def _rows_of(view: View, paths: Paths, settings: DataSettings) -> pl.DataFrame:
     """The rows that a view's expressions aggregate, in order of time, with VISIBLE; plays apart."""
     table = view.features[0].table
     if table == "video_daily":
-        scan = pl.scan_parquet(paths.table(table))
+        scan = scan_days(paths.video_daily)
         needed = {columns.VIDEO_ID, columns.LOCAL_DATE, *view.join_keys, *roots_of(view)}
         frame = scan.select(name for name in scan.collect_schema() if name in needed).collect()
         frame = frame.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
         return frame.with_columns((pl.col(columns.LOCAL_DATE) + pl.duration(days=1)).alias(VISIBLE))
-    known = read_known(paths, _FILES[table]).versions()
+    known = read_known(paths, table).versions()
     if columns.CREATED_TIMESTAMP not in known.columns:
         always = pl.lit(ALWAYS_KNOWN, dtype=INSTANT)
         known = known.with_columns(always.alias(columns.CREATED_TIMESTAMP))

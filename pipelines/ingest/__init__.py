@@ -14,21 +14,22 @@ import polars as pl
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.play_days import is_day_file, scan_days
+from nightreel.core.play_days import is_day_file
 from nightreel.core.settings.needs import ListNeeds, LogNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.ingest.changes import note_changes
+from pipelines.ingest.daily_records import take_records
 from pipelines.ingest.days_written import DamagedDayError, require_usable_days
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
-from pipelines.ingest.derived import DERIVED, derived
+from pipelines.ingest.derived import DERIVED, derive_tables
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.ingest_records import READING, DeliveryRecord, IngestRecord, read_records, write_records
-from pipelines.ingest.mapping import files_given, mapped, raw_paths
+from pipelines.ingest.mapping import files_given, raw_paths
 from pipelines.ingest.merging import Known, arrived_at, with_records
 from pipelines.ingest.output import Output, rejects_path
 from pipelines.ingest.plan import Plan, plan_files
-from pipelines.ingest.raw_files import EXPOSURES
+from pipelines.ingest.raw_files import BIG_MATRIX, EXPOSURES
 from pipelines.ingest.reading import delivered, read_delivery
 from pipelines.ingest.refusals import refuse_too_many
 from pipelines.ingest.reject_columns import REJECT_SCHEMA
@@ -80,7 +81,8 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
     remarks = {"remarks": tuple(unread) or None}
     attempt = INGEST.attempt(settings, [*paths, *(delivery.path for delivery in arrived)], force=force)
     if attempt.known is not None:
-        wrote = (settings.paths.interactions, *sorted(settings.paths.tables.glob("*.parquet")))
+        of_days = (settings.paths.interactions, settings.paths.video_daily)
+        wrote = (*of_days, *sorted(settings.paths.tables.glob("*.parquet")))
         return INGEST.skipped(read, wrote, attempt.known.model_copy(update=remarks))
     ids = HomeIds.of(settings)
     before = {} if force else read_records(settings, ids.tokens)
@@ -102,13 +104,15 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             work = Work(settings, output, ids, scratch, advance)
             records = _take_all(plans, work)
-        plays = scan_days(tables / settings.paths.interactions.name)
-        written = [
-            path
-            for file in DERIVED
-            if file in missing
-            for path in output.write(file, derived(mapped(file, settings.data), plays, settings.data.zone))
-        ]
+        derived = derive_tables(
+            [file for file in DERIVED if file in missing],
+            output,
+            settings,
+            # If nothing is new, one of these tables may be damaged.
+            only_grown=any(plan.source or plan.new for plan in plans)
+            and any(plan.file is BIG_MATRIX and plan.before is not None for plan in plans),
+        )
+        written = [Path(name) for of_table in derived.written.values() for name in of_table]
         # The ids come first, because the tables mean nothing without them; ids that no table has yet do no
         # harm.
         written += ids.save()
@@ -118,6 +122,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
     digests = {kind.name: of_file[kind].digest for kind in of_lists}
     note_changes(settings.paths, digests, output.earliest)
     write_records(settings, records, ids.tokens)
+    derived.write(settings)
     written += [Path(name) for entry in records.values() for name in entry.written]
     facts = facts_of(of_file, [file for file in of_file if files_given(file, settings.data) is not None])
     facts = facts.model_copy(
@@ -128,7 +133,8 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
             or None,
         }
     )
-    named = (settings.paths.interactions, *(path for path in written if not is_day_file(path)))
+    of_days = (settings.paths.interactions, settings.paths.video_daily)
+    named = (*of_days, *(path for path in written if not is_day_file(path)))
     result = attempt.finished(read, tuple(sorted(named)), facts, outputs=written)
     return replace(result, facts=facts.model_copy(update=remarks))
 
@@ -141,9 +147,9 @@ def _take_all(plans: list[Plan], work: Work) -> dict[Path, IngestRecord]:
     if work.ids.tokens:
         return {plan.path: _take(plan, work) for plan in plans}
     with ThreadPoolExecutor(1, thread_name_prefix="beside") as beside:
-        others = {plan.path: beside.submit(_take, plan, work) for plan in plans if not plan.file.is_by_day}
+        others = {plan.path: beside.submit(_take, plan, work) for plan in plans if not plan.file.is_log}
         try:
-            taken = {plan.path: _take(plan, work) for plan in plans if plan.file.is_by_day}
+            taken = {plan.path: _take(plan, work) for plan in plans if plan.file.is_log}
         except BaseException:
             for other in others.values():
                 other.cancel()
@@ -159,8 +165,10 @@ def _take(plan: Plan, work: Work) -> IngestRecord:
         for name in plan.before.written:
             output.keep(Path(name))
         return plan.before
-    if plan.file.is_by_day:
+    if plan.file.is_log:
         return take_log(plan, work)
+    if plan.file.is_by_day:
+        return take_records(plan, work)
     merged = list(plan.before.delivered) if plan.before is not None else []
     rejects = [rejects_path(output.rejects, Path(entry.name)) for entry in merged]
     if plan.source is not None:

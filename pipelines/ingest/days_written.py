@@ -1,6 +1,6 @@
-"""The table of a log while ingest adds to it: only days with new rows are read and written."""
+"""A table of days while ingest adds to it: only days with new rows are read and written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -51,19 +51,33 @@ def write_days(interactions: Path, plays: pl.DataFrame, zone: ZoneInfo) -> None:
         part.write_parquet(path, statistics=True)
 
 
+def by_date(records: pl.DataFrame) -> Iterator[tuple[date, pl.DataFrame]]:
+    """The records of each day, in order of the days; rows keep their order."""
+    parts = records.partition_by(columns.LOCAL_DATE, maintain_order=True, as_dict=True)
+    for (day,), part in sorted(parts.items()):
+        yield day, part
+
+
 class DaySpill:
     """Rows of a raw file by local day; beyond ROWS_IN_MEMORY rows they are kept on disk."""
 
-    def __init__(self, folder: Path, zone: ZoneInfo) -> None:
-        """The folder is the caller's to remove."""
-        self._folder, self._zone = folder, zone
+    def __init__(
+        self, folder: Path, split: Callable[[pl.DataFrame], Iterable[tuple[date, pl.DataFrame]]]
+    ) -> None:
+        """Start without rows.
+
+        Args:
+            folder: an existing one, the caller's to remove.
+            split: gives the rows of each day.
+        """
+        self._folder, self._split = folder, split
         self._waiting: list[pl.DataFrame] = []
         self._files: dict[date, list[Path]] = {}
         self._parts: dict[date, pl.DataFrame] = {}
         self._left_out: list[int] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add rows with an event_timestamp."""
+        """Add rows that have a day."""
         self._waiting.append(rows)
         if sum(part.height for part in self._waiting) >= ROWS_IN_MEMORY:
             number = sum(map(len, self._files.values()))
@@ -92,34 +106,35 @@ class DaySpill:
             return []
         rows = pl.concat(self._waiting)
         self._waiting.clear()
-        return list(by_day(rows, self._zone))
+        return list(self._split(rows))
 
 
 class DaysWritten:
-    """The present table of a log, which is extended or rebuilt, and the days of the new one.
+    """The present table of days, which is extended or rebuilt, and the days of the new one.
 
     Attributes:
         rows, raw_rows: the numbers of rows of the new table, and of those among them that the raw file has.
     """
 
-    def __init__(self, output: Output, folder: Path, zone: ZoneInfo, *, rows: int, raw_rows: int) -> None:
+    def __init__(
+        self, output: Output, folder: Path, *, rows: int, raw_rows: int = 0, keys: Sequence[str] = _KEYS
+    ) -> None:
         """Start with the days that the table has.
 
         Args:
             folder: the final path of the table.
             rows: 0 if the table is rebuilt.
+            keys: the columns of users and videos that the table has.
         """
-        self._output, self._folder, self._zone = output, folder, zone
+        self._output, self._folder = output, folder
         self._present = files_by_day(folder)
         self._kept = dict(self._present) if rows else {}
         self._written: dict[date, Path] = {}
-        self._ids: dict[str, list[np.ndarray]] = {
-            key: [self._known_ids(key)] if rows else [] for key in _KEYS
-        }
+        self._ids: dict[str, list[np.ndarray]] = {key: [self._known_ids(key)] if rows else [] for key in keys}
         self.rows, self.raw_rows = rows, raw_rows
 
     def day(self, day: date) -> pl.DataFrame | None:
-        """A day's plays so far; None if it has none.
+        """A day's rows so far; None if it has none.
 
         Raises:
             DamagedDayError: the file is not as it was written.
@@ -132,20 +147,20 @@ class DaysWritten:
             raise DamagedDayError(f"{self._kept[day]}: not as it was written.", "Rebuild the table.")
         return pl.read_parquet(self._kept[day])
 
-    def put(self, day: date, plays: pl.DataFrame, *, before: int) -> None:
-        """Write a day's plays.
+    def put(self, day: date, rows: pl.DataFrame, *, before: int) -> None:
+        """Write a day's rows.
 
         Args:
-            plays: in order of time.
-            before: the day's number of plays so far.
+            rows: of a log, in order of time.
+            before: the day's number of rows so far.
         """
         path = day_file(self._folder, day)
-        # The same plays give the same bytes, however they came together.
-        plays.rechunk().write_parquet(self._output.new(path), statistics=True)
+        # The same rows give the same bytes, however they came together.
+        rows.rechunk().write_parquet(self._output.new(path), statistics=True)
         self._written[day] = path
-        self.rows += plays.height - before
-        for key in _KEYS:
-            self._ids[key].append(plays[key].unique().to_numpy())
+        self.rows += rows.height - before
+        for key, known in self._ids.items():
+            known.append(rows[key].unique().to_numpy())
 
     def present_days(self) -> list[date]:
         """The days of the present table, ascending."""
@@ -168,12 +183,13 @@ class DaysWritten:
             if day not in self._written:
                 self._output.keep(path)
         days = sorted({*self._kept, *self._written})
-        size: dict[str, int | None] = {"rows": self.rows}
+        size: dict[str, int | None] = {"rows": self.rows, "users": None, "videos": None}
         for name, key in (("users", columns.USER_ID), ("videos", columns.VIDEO_ID)):
-            ids = np.unique(np.concatenate(self._ids[key] or [np.zeros(0, dtype=np.int64)]))
-            pl.DataFrame({key: ids}).write_parquet(self._output.new(self._ids_file(key)))
-            size[name] = len(ids)
-        return [*(day_file(self._folder, day) for day in days), *map(self._ids_file, _KEYS)], size
+            if key in self._ids:
+                ids = np.unique(np.concatenate(self._ids[key] or [np.zeros(0, dtype=np.int64)]))
+                pl.DataFrame({key: ids}).write_parquet(self._output.new(self._ids_file(key)))
+                size[name] = len(ids)
+        return [*(day_file(self._folder, day) for day in days), *map(self._ids_file, self._ids)], size
 
     def _ids_file(self, key: str) -> Path:
         return self._folder.parent / "keys" / self._folder.name / f"{key}.parquet"

@@ -6,6 +6,7 @@ from enum import Enum
 
 import polars as pl
 
+from nightreel.core import columns
 from pipelines.local_days import INSTANT
 
 # An earlier time is another program's word for a missing value.
@@ -113,9 +114,14 @@ class RawFile:
     layout: "Layout | None" = None
 
     @property
-    def is_by_day(self) -> bool:
-        """Whether its table is a folder of days: a log, in which two equal rows are one."""
+    def is_log(self) -> bool:
+        """Whether its rows are events in order of time, of which two equal ones are one."""
         return self.is_timed and not self.key
+
+    @property
+    def is_by_day(self) -> bool:
+        """Whether its table is a folder of days: a log, or records that each belong to a day."""
+        return self.is_log or columns.LOCAL_DATE in self.key
 
 
 @dataclass(frozen=True)

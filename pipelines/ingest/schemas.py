@@ -38,6 +38,11 @@ def stored_type(column: RawColumn) -> pl.DataType:
     return column.kind.dtype
 
 
+def empty_table(file: RawFile) -> pl.DataFrame:
+    """The table that a raw file without rows becomes."""
+    return pl.DataFrame(schema={name: stored_type(column) for name, column in table_columns(file).items()})
+
+
 def schema_of(file: RawFile) -> "pa.DataFrameSchema":
     """The schema of the table that a raw file becomes."""
     import pandera.polars as pa

@@ -171,7 +171,7 @@ def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[
 
 
 def _order(file: RawFile) -> list[str]:
-    if file.is_by_day:
+    if file.is_log:
         return [columns.EVENT_TIMESTAMP, columns.USER_ID, columns.VIDEO_ID]
     return list(file.key)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -37,7 +38,6 @@ def take_log(plan: Plan, work: Work) -> IngestRecord:
     days = DaysWritten(
         output,
         work.settings.paths.tables / plan.file.table,
-        work.settings.data.zone,
         rows=before.rows if before is not None else 0,
         raw_rows=before.raw_rows if before is not None else 0,
     )
@@ -67,7 +67,7 @@ def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> Inge
     A play that a delivery brought earlier and that the raw file now has counts as the raw file's.
     """
     settings, output = work.settings, work.output
-    spill = DaySpill(work.scratch, settings.data.zone)
+    spill = DaySpill(work.scratch, partial(by_day, zone=settings.data.zone))
     rejects = read_days(source, settings.data.zone, work.ids, work.advance, spill)
     repeated, highest = [], 0.0
     touched = spill.days()

@@ -158,8 +158,8 @@ def _data(paths: Paths) -> list[dict[str, Any]]:
     """Each table's rows, users and videos, and its first and last instant."""
     rows = []
     tables = {path.stem: pl.scan_parquet(path) for path in paths.tables.glob("*.parquet")}
-    logs = (paths.interactions, paths.tables / EXPOSURES.table)
-    tables |= {log.name: scan_days(log) for log in logs if table_exists(log)}
+    of_days = (paths.interactions, paths.video_daily, paths.tables / EXPOSURES.table)
+    tables |= {folder.name: scan_days(folder) for folder in of_days if table_exists(folder)}
     for name_of_table, table in sorted(tables.items()):
         names = table.collect_schema()
         asked = [pl.len().alias("rows")]

@@ -95,10 +95,10 @@ class Log:
     def videos_known(self, before: "Before", as_of: datetime) -> int:
         """Number of videos that had been played, or had a daily record, by then."""
         parts = [before.video_ids().lazy()]
-        daily = self.settings.paths.table("video_daily")
-        if daily.is_file():
+        daily = self.settings.paths.video_daily
+        if table_exists(daily):
             today = as_of.astimezone(self.settings.data.zone).date()
-            days = pl.scan_parquet(daily).filter(pl.col(columns.LOCAL_DATE) < today)
+            days = scan_days(daily).filter(pl.col(columns.LOCAL_DATE) < today)
             parts.append(days.select(pl.col(columns.VIDEO_ID).cast(pl.Int64)))
         return int(pl.concat(parts).select(pl.col(columns.VIDEO_ID).n_unique()).collect().item())
 

@@ -587,7 +587,7 @@ def _assert_tables_are_the_same(home: Settings, nights: _Nights, grows: list[boo
 
 def _both(home: Settings) -> list[pl.DataFrame]:
     superseded = home.paths.tables / "superseded" / "video_daily.parquet"
-    daily = pl.read_parquet(home.paths.table("video_daily"))
+    daily = read_table(home, "video_daily")
     return [
         read_table(home, "interactions"),
         daily,

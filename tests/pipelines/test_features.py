@@ -294,7 +294,8 @@ def test_the_views_of_pairs_are_there_while_they_are_asked_for(tmp_path: Path) -
 def test_a_missing_table_names_itself_and_the_remedy(tmp_path: Path, table: str) -> None:
     settings = settings_for(tmp_path)
     LOG.write(settings)
-    path = settings.paths.interactions if table == "interactions" else settings.paths.table(table)
+    folders = {"interactions": settings.paths.interactions, "video_daily": settings.paths.video_daily}
+    path = folders.get(table, settings.paths.table(table))
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(InputError, match=f"{path.name}: no such table. Run `nightreel ingest`"):
         build_features(settings)

@@ -16,7 +16,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.checksums import SUFFIX, checksum_file
 from nightreel.core.play_days import files_by_day
-from nightreel.core.settings import Paths, Settings, load_settings
+from nightreel.core.settings import Settings, load_settings
 from nightreel.operations import doctor
 from nightreel.operations.night import night_stages
 from pipelines import model_registry
@@ -62,11 +62,12 @@ def _files(settings: Settings) -> dict[str, Path]:
     """A file of every kind that a publish reads, and what makes it again."""
     paths = settings.paths
     model = model_registry.champion(settings.paths).folder
-    tables = [paths.table(name) for name in ("video_daily", "users", "video_captions")]
-    tables.append(_a_day(paths))
+    tables = [paths.table(name) for name in ("users", "video_captions")]
     features = [paths.feature_source(view.name) for view in BUILTIN.needed]
     return {
         **{f"table {path.stem}": path for path in tables},
+        "plays": _a_day(paths.interactions),
+        "daily records": _a_day(paths.video_daily),
         "replaced rows": paths.tables / "superseded" / "users.parquet",
         **{f"features {path.stem}": path for path in features},
         "registry": paths.registry,
@@ -75,9 +76,9 @@ def _files(settings: Settings) -> dict[str, Path]:
     }
 
 
-def _a_day(paths: Paths) -> Path:
-    """The file of some day's plays, not the last, to which nothing is added any more."""
-    return list(files_by_day(paths.interactions).values())[1]
+def _a_day(table: Path) -> Path:
+    """The file of some day, not the last, to which nothing is added any more."""
+    return list(files_by_day(table).values())[1]
 
 
 @contextmanager
@@ -213,7 +214,7 @@ def test_steps_make_their_own_damaged_files_again(home: Settings) -> None:
     """A damaged table is read anew from the raw files, and what is made of damaged files is made anew."""
     before = {path: path.read_bytes() for path in (*home.paths.features.glob("*.parquet"),)}
     plays = read_table(home, "interactions")
-    with _flipped(_a_day(home.paths), 0.5):
+    with _flipped(_a_day(home.paths.interactions), 0.5):
         assert not ingest(home).skipped
         assert read_table(home, "interactions").equals(plays)
     ingest(home, force=True)
@@ -230,7 +231,7 @@ def test_steps_make_their_own_damaged_files_again(home: Settings) -> None:
 
 def test_a_step_does_not_build_on_damaged_files(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """What they would write of it would have a good checksum."""
-    table, source = _a_day(home.paths), home.paths.feature_source(columns.VIDEO_FACTORS)
+    table, source = _a_day(home.paths.interactions), home.paths.feature_source(columns.VIDEO_FACTORS)
     for path, steps in ((table, ("features", "train", "evaluate")), (source, ("train", "evaluate"))):
         for step in steps:
             with _flipped(path, 0.5):
@@ -276,7 +277,7 @@ def test_checksums_that_an_older_nightreel_wrote_beside_each_days_plays_are_comp
     shutil.copytree(table.with_name(f".{table.name}{SUFFIX}"), table, dirs_exist_ok=True)
     shutil.rmtree(table.with_name(f".{table.name}{SUFFIX}"))
     monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
-    day = _a_day(load_settings().paths)
+    day = _a_day(load_settings().paths.interactions)
     assert day.with_name(day.name + SUFFIX).is_file()
     assert _nightreel("score", "--force") == 0
     with _flipped(day, 0.5):

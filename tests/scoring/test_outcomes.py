@@ -114,7 +114,7 @@ def write_log(settings: Settings, plays: Sequence[dict[str, Any]]) -> None:
         {"video_id": video, "date": (AS_OF - 2 * DAY).date(), "upload_dt": (AS_OF - age * DAY).date()}
         for video, age in ((101, 3), (102, 3), (103, 90), (104, 90), (105, 90), (106, 90))
     ]
-    pl.DataFrame(days).write_parquet(settings.paths.table("video_daily"))
+    write_table(settings, "video_daily", pl.DataFrame(days))
 
 
 YESTERDAY = [

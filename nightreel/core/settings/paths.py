@@ -17,13 +17,18 @@ class Paths:
 
     @property
     def tables(self) -> Path:
-        """Validated tables, one parquet file each; those of plays and of exposures are folders."""
+        """Validated tables, one parquet file each; plays, exposures and daily records are folders of days."""
         return self.data / "tables"
 
     @property
     def interactions(self) -> Path:
         """The table of plays: a folder per local day (nightreel/core/play_days.py)."""
         return self.tables / "interactions"
+
+    @property
+    def video_daily(self) -> Path:
+        """The table of videos' daily records: a folder per local day, like that of plays."""
+        return self.tables / "video_daily"
 
     @property
     def ids(self) -> Path:

@@ -81,7 +81,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     write_table(settings, "interactions", plays)
     days = [date(2020, 8, 1) + timedelta(days=n) for n in range(10)]
     daily = {"video_id": [10] * 10, "date": days, "play_cnt": list(range(10)), "like_cnt": [1] * 10}
-    pl.DataFrame(daily).write_parquet(settings.paths.table("video_daily"))
+    write_table(settings, "video_daily", pl.DataFrame(daily))
     settings.paths.features.mkdir()
     stamps = [
         datetime(2020, 8, 2, tzinfo=UTC),

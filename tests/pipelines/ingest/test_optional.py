@@ -68,8 +68,8 @@ def test_daily_counts_of_a_replay_are_those_that_were_known(ingested: Ingested) 
     (incoming / "big_matrix_2.csv").write_text(f"{ingested.raw.files[BIG].splitlines()[0]}\n{late}\n")
     merge_deliveries(settings)
     ingest(settings)
-    path = settings.paths.table("video_daily")
-    known = Known.read(path, superseded_path(settings.paths.tables, "video_daily"))
+    superseded = pl.read_parquet(superseded_path(settings.paths.tables, "video_daily"))
+    known = Known(ingested.table("video_daily"), superseded)
     key = ("video_id", "date")
     assert known.table["play_cnt"].to_list() == [3, 1, 1]
     assert known.at(before, key).table["play_cnt"].to_list() == [2, 1, 1]
