@@ -22,13 +22,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, atomic_write, fingerprint
-from nightreel.core.play_days import read_days, scan_days
+from nightreel.core.play_days import digest_on_record, files_by_day, read_days
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FitNeeds, HomeNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative import before_first_refit
 from pipelines.known import read_known, require_tables
-from pipelines.local_days import ALWAYS_KNOWN, INSTANT, NEVER, ends_of_dates
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT, NEVER, end_of_day, ends_of_dates
 
 DOCUMENT = "document"
 # Words of fewer videos are too rare to tell what a video is about.
@@ -65,26 +65,45 @@ def build_text(settings: FitNeeds, *, force: bool = False) -> StepResult[TextFac
     if attempt.known is not None:
         return TEXT.skipped(read, (file,), attempt.known)
     attempt.begin()
-    interactions, video_daily, _ = read
-    cutoff, files = before_first_refit(interactions, settings.data, settings.features)
-    plays = read_days(files, (columns.VIDEO_ID, columns.EVENT_TIMESTAMP))
-    daily = scan_days(video_daily).select(columns.VIDEO_ID, columns.LOCAL_DATE).collect()
-    known = known_videos(plays, daily, cutoff, settings.data)
+    cutoff, plays = before_first_refit(read[0], settings.data, settings.features)
+    ended = files_by_day(settings.paths.video_daily).items()
+    records = [path for day, path in ended if end_of_day(day, settings.data.zone) <= cutoff]
     documents = documents_of(read_known(settings.paths, "video_captions").versions())
     content = StepRecord(settings.paths.state / "text_content.json")
-    decisive = digest_of_texts(documents, known, cutoff, settings.seed)
+    # Days before the cutoff are read again only if one of them has changed since.
+    days = fingerprint(digests=[digest_on_record(path) for path in (*plays, *records)], cutoff=cutoff)
+    summary, known = content.summary(), None
+    if summary.get("days") != days:
+        known = _known_videos(plays, records, cutoff, settings.data)
+        summary = {"days": days, "known": known.len(), "digest": digest_of_keys(known)}
+    decisive = digest_of_texts(documents, summary["digest"], cutoff, settings.seed)
     if force or not content.is_done(decisive):
         content.forget()
+        if known is None:
+            known = _known_videos(plays, records, cutoff, settings.data)
         features = text_features(documents, known, cutoff, seed=settings.seed)
         with atomic_write(file, checksum=True) as temporary:
             features.write_parquet(temporary)
-        content.finish(decisive, (file,), {})
+    if known is not None:
+        content.finish(decisive, (file,), summary)
     facts = TextFacts(
         video_text_rows=documents.height,
         text_cutoff=None if cutoff == NEVER else cutoff.isoformat(),
-        text_videos_known_at_cutoff=None if cutoff == NEVER else known.len(),
+        text_videos_known_at_cutoff=None if cutoff == NEVER else summary["known"],
     )
     return attempt.finished(read, (file,), facts, outputs=(file,))
+
+
+def _known_videos(
+    plays: list[Path], records: list[Path], cutoff: datetime, settings: DataSettings
+) -> pl.Series:
+    """The known videos by these days' files, of plays at least one."""
+    daily = pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, columns.LOCAL_DATE: pl.Date})
+    if records:
+        daily = read_days(records, daily.columns)
+    return known_videos(
+        read_days(plays, (columns.VIDEO_ID, columns.EVENT_TIMESTAMP)), daily, cutoff, settings
+    )
 
 
 def known_videos(
@@ -166,13 +185,22 @@ def text_features(
     )
 
 
-def digest_of_texts(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, seed: int) -> str:
-    """A digest of everything that the text columns depend on."""
+def digest_of_keys(known: pl.Series) -> str:
+    """A digest of sorted ids."""
+    return hashlib.sha256(np.ascontiguousarray(known.to_numpy()).data).hexdigest()
+
+
+def digest_of_texts(documents: pl.DataFrame, known: str, cutoff: datetime, seed: int) -> str:
+    """A digest of everything that the text columns depend on.
+
+    Args:
+        known: from `digest_of_keys`, of the keys whose texts are learnt from.
+    """
     content = hashlib.sha256("\0".join(documents[DOCUMENT]).encode())
     arrived = documents[columns.CREATED_TIMESTAMP].to_physical()
-    for ids in (documents.to_series(0), arrived, known):
+    for ids in (documents.to_series(0), arrived):
         content.update(np.ascontiguousarray(ids.to_numpy()).data)
-    return fingerprint(content=content.hexdigest(), cutoff=cutoff, seed=seed)
+    return fingerprint(content=content.hexdigest(), known=known, cutoff=cutoff, seed=seed)
 
 
 def _document() -> pl.Expr:

@@ -8,6 +8,7 @@ they have checksums, of the same content.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -50,6 +51,14 @@ def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
         raise disk_full(full, error, needed_bytes=needed_bytes) from error
     finally:
         _remove(temporary)
+
+
+def carry_over(path: Path, new: Path) -> None:
+    """Give an unchanged file a second path, without reading it if the file system has hard links."""
+    try:
+        os.link(path, new)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, new)
 
 
 def fingerprint_of_files(paths: Iterable[Path]) -> dict[str, Any]:

@@ -105,7 +105,12 @@ def newest_of(files: Iterable[Path], column: str) -> datetime | None:
 def digests_of_days(interactions: Path) -> dict[date, str]:
     """The digest of each day's file: the recorded one or, if there is none, a computed one."""
     found = files_by_day(interactions)
-    return {day: recorded_digest(path) or digest_of(path) for day, path in found.items()}
+    return {day: digest_on_record(path) for day, path in found.items()}
+
+
+def digest_on_record(path: Path) -> str:
+    """The digest of a day's file, without reading the file if it is recorded."""
+    return recorded_digest(path) or digest_of(path)
 
 
 def unchanged_days(known: Mapping[date, str], now: Mapping[date, str]) -> list[date]:

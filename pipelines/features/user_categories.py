@@ -7,7 +7,7 @@ known.
 
 import json
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -24,9 +24,9 @@ from nightreel.core.checksums import is_usable
 from nightreel.core.settings.needs import FeatureNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.features.category_counts import CATEGORY, LIKED, PLAYS, CategoryCounts
-from pipelines.features.expressed import write_frames
 from pipelines.features.facts import ViewFacts
 from pipelines.features.points import VISIBLE
+from pipelines.features.source_rows import has_columns_of, write_rows, write_rows_from
 from pipelines.known import require_tables
 from pipelines.local_days import INSTANT, start_of_day, starts_of_dates
 
@@ -34,8 +34,6 @@ _FOLDER, _SOURCE = "user_categories", "source.json"
 _ROW = "row"
 # Cells of users' days and categories at a time.
 _CELLS = 4_000_000
-# Rows of earlier days and new ones that are put in order at a time.
-_ROWS_AT_A_TIME = 65_536
 
 
 def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
@@ -53,67 +51,53 @@ def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> Ste
     folder = settings.paths.state / "values_of_days" / _FOLDER
     decisive = fingerprint(settings=USER_CATEGORIES.settings_in(settings))
     counts = CategoryCounts.of(settings, folder, decisive, force=force)
-    same_before = counts.same_before if _is_source_of(folder, path) else None
+    if counts.same_before is not None and not _is_source_of(folder, path):
+        counts = CategoryCounts.of(settings, folder, decisive, force=True)
     with atomic_write(path, checksum=True) as temporary:
-        rows = write_frames(_frames(counts.rows, path, same_before, settings), temporary)
+        if counts.same_before is None:
+            rows = write_rows(_frames(counts, settings), temporary)
+        else:
+            start = start_of_day(counts.same_before, settings.data.zone)
+            rows = write_rows_from(path, start, _frames(counts, settings), temporary)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
-        counts.write(temporary, decisive)
+        counts.write(temporary, folder, decisive)
         (temporary / _SOURCE).write_text(json.dumps(fingerprint_of_files([path])), encoding="utf-8")
     facts = ViewFacts(rows_of_views={columns.USER_CATEGORIES: rows})
     return attempt.finished(read, (path,), facts, outputs=(path,))
 
 
 def _is_source_of(folder: Path, path: Path) -> bool:
-    """Whether the source is the one that was written together with the kept counts."""
+    """Whether the source is the one that was written together with the kept counts, with today's columns."""
     try:
         recorded = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(recorded == fingerprint_of_files([path]) and is_usable(path))
+    if recorded != fingerprint_of_files([path]) or not is_usable(path):
+        return False
+    return has_columns_of(path, BUILTIN.view(columns.USER_CATEGORIES).conformed(_nobody()))
 
 
-def _frames(
-    counts: pl.DataFrame, source: Path, same_before: date | None, settings: FeatureNeeds
-) -> Iterator[pl.DataFrame]:
-    """The source in parts, of some users each.
-
-    Args:
-        counts: the rows of CategoryCounts.
-        source: the present one.
-        same_before: the source's rows of earlier days are carried over; None if there is no such source.
-    """
+def _frames(counts: CategoryCounts, settings: FeatureNeeds) -> Iterator[pl.DataFrame]:
+    """The source's rows from `same_before` on, or all of them, in parts of some users each."""
     own = BUILTIN.view(columns.USER_CATEGORIES)
     usual = pl.read_parquet(
         settings.paths.feature_source(columns.USER_ACTIVITY),
         columns=[columns.USER_ID, columns.EVENT_TIMESTAMP, columns.USER_AGG_LIKED_SHARE],
     )
-    if same_before is None:
-        for part in _parts_of_users(counts.sort(columns.USER_ID)):
-            yield own.conformed(_lists(part, usual, settings.data.zone))
-        return
-    new = counts.filter(pl.col(VISIBLE) >= same_before)
-    # All earlier counts of these users, as one day's counts.
-    before = (
-        counts.lazy()
-        .filter(pl.col(VISIBLE) < same_before)
-        .group_by(columns.USER_ID, CATEGORY)
-        .agg(pl.col(PLAYS, LIKED).sum())
-        .collect()
-        .join(new.select(columns.USER_ID).unique(), on=columns.USER_ID, how="semi")
-        .with_columns(pl.lit(same_before - timedelta(days=1), dtype=pl.Date).alias(VISIBLE))
-    )
     names = [columns.USER_ID, CATEGORY, VISIBLE, PLAYS, LIKED]
-    start = pl.lit(start_of_day(same_before, settings.data.zone), dtype=INSTANT)
-    kept = own.conformed(pl.scan_parquet(source).filter(pl.col(columns.EVENT_TIMESTAMP) < start).collect())
-    changed = _parts_of_users(pl.concat([before.select(names), new.select(names)]).sort(columns.USER_ID))
-    lists = (own.conformed(_lists(part, usual, settings.data.zone)) for part in changed)
-    added = pl.concat([part.filter(pl.col(columns.EVENT_TIMESTAMP) >= start) for part in lists])
-    rows = pl.concat([kept, added], rechunk=True)
-    del kept, added
-    order = rows.select(pl.arg_sort_by(columns.USER_ID, columns.EVENT_TIMESTAMP)).to_series()
-    for first in range(0, max(len(order), 1), _ROWS_AT_A_TIME):
-        yield rows[order[first : first + _ROWS_AT_A_TIME]]
+    rows, first = counts.rows.select(names), counts.same_before
+    if first is not None:
+        # All earlier counts of these users, as one day's counts.
+        before = counts.before.join(rows.select(columns.USER_ID).unique(), on=columns.USER_ID, how="semi")
+        day_before = pl.lit(first - timedelta(days=1), dtype=pl.Date).alias(VISIBLE)
+        rows = pl.concat([before.with_columns(day_before).select(names), rows])
+    for part in _parts_of_users(rows.sort(columns.USER_ID)):
+        lists = own.conformed(_lists(part, usual, settings.data.zone))
+        if first is not None:
+            start = pl.lit(start_of_day(first, settings.data.zone), dtype=INSTANT)
+            lists = lists.filter(pl.col(columns.EVENT_TIMESTAMP) >= start)
+        yield lists
 
 
 def _parts_of_users(counts: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -158,6 +142,13 @@ def _lists(counts: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.Data
         pl.Series(name, pa.LargeListArray.from_arrays(offsets, pa.array(of_lists)))
         for name, of_lists in found.items()
     )
+
+
+def _nobody() -> pl.DataFrame:
+    """The columns of `_lists`, without rows."""
+    ids, lifts = columns.USER_CATEGORY_IDS, columns.USER_CATEGORY_LIFTS
+    lists = {ids: pl.List(pl.Int64), lifts: pl.List(pl.Float32)}
+    return pl.DataFrame(schema={columns.USER_ID: pl.Int64, columns.EVENT_TIMESTAMP: INSTANT, **lists})
 
 
 def _so_far(values: np.ndarray, user: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from nightreel.core.steps import Step, StepResult
 from pipelines.collaborative import before_first_refit
 from pipelines.features.facts import ViewFacts
 from pipelines.known import read_known, require_tables
-from pipelines.text import TEXT, digest_of_texts, text_features, versions_of_texts
+from pipelines.text import TEXT, digest_of_keys, digest_of_texts, text_features, versions_of_texts
 
 
 def build_user_text(settings: FitNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
@@ -49,7 +49,7 @@ def _build(settings: FitNeeds, log: Path, path: Path, texts: tuple[str, ...], *,
     text = pl.concat_str(named, separator=" ").str.strip_chars()
     documents = versions_of_texts(read_known(settings.paths, "users").versions(), columns.USER_ID, text)
     content = StepRecord(settings.paths.state / "user_text_content.json")
-    decisive = digest_of_texts(documents, known, cutoff, settings.seed)
+    decisive = digest_of_texts(documents, digest_of_keys(known), cutoff, settings.seed)
     if force or not content.is_done(decisive):
         content.forget()
         features = text_features(

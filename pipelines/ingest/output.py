@@ -1,12 +1,10 @@
 """The paths of a raw file's table, replaced rows and rejects, and of the new ones that ingest makes."""
 
-import os
 import re
-import shutil
 from datetime import datetime
 from pathlib import Path
 
-from nightreel.core.artefacts import fingerprint_of_files
+from nightreel.core.artefacts import carry_over, fingerprint_of_files
 from nightreel.core.settings import Paths
 from pipelines.ingest.merging import Known
 from pipelines.ingest.raw_columns import RawFile
@@ -66,10 +64,7 @@ class Output:
     def keep(self, path: Path) -> None:
         """Carry over a file that has not changed."""
         if path.is_file() and not self.new(path).exists():
-            try:
-                os.link(path, self.new(path))
-            except OSError:  # a file system without hard links
-                shutil.copy2(path, self.new(path))
+            carry_over(path, self.new(path))
 
     def stamps(self, paths: list[Path]) -> dict[str, list[int]]:
         """Stamps of the new files under their final names."""

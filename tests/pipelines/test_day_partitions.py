@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
 from nightreel.operations.incoming import merge_deliveries
@@ -21,8 +22,8 @@ from pipelines.features import build_features
 from pipelines.features.earlier_pairs import DAYS_BEHIND
 from pipelines.ingest import days_written, ingest
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, RawLog
-from tests.fixtures.small_log import FIRST_DAY, make_log, settings_for
-from tests.fixtures.tables import read_table
+from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight, settings_for
+from tests.fixtures.tables import read_source, read_table
 
 # By its name it is the function of that name.
 DAILY_SUMS = import_module("pipelines.features.daily_sums")
@@ -182,8 +183,7 @@ def _assert_same_sources(folder: Path, at_once: Settings, night_of: list[int]) -
                 LOG.with_interactions(known).write(made)
                 build_features(made)
     for path in sorted(at_once.paths.features.glob("*.parquet")):
-        found = pl.read_parquet(made.paths.features / path.name)
-        assert found.equals(pl.read_parquet(path)), path.name
+        assert read_source(made.paths.features / path.name).equals(read_source(path)), path.name
 
 
 def test_a_night_with_late_plays_reads_no_day_of_long_ago(
@@ -212,6 +212,43 @@ def test_a_night_with_late_plays_reads_no_day_of_long_ago(
     build_features(home, force=True)
     for view, made in zip(views, found, strict=True):
         assert pl.read_parquet(home.paths.feature_source(view)).equals(made)
+
+
+def _write_as_ingest(log: SmallLog, folder: Path, home: Settings) -> None:
+    """Put the tables into a home with checksums, by way of another one."""
+    other = settings_for(folder)
+    log.write(other)
+    with atomic_write(home.paths.tables, checksum=True) as tables:
+        shutil.copytree(other.paths.tables, tables)
+
+
+def _spoil_rows(path: Path) -> None:
+    """Leave a parquet file's footer as it is, and nothing else."""
+    content = path.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    path.write_bytes(content[:4] + b"x" * (len(content) - footer - 4) + content[-footer:])
+
+
+def test_features_of_a_new_day_read_no_rows_of_an_earlier_day(tmp_path: Path) -> None:
+    """Neither plays nor what is kept of them by day: those of the earlier days cannot be read here."""
+    home = settings_for(tmp_path / "home", **{"features.als.refit_days": 5, "features.als.factors": 3})
+    at_once = home.model_copy(update={"home": tmp_path / "at_once"})
+    last = midnight(FIRST_DAY + timedelta(days=5))
+    before = LOG.with_interactions(LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < last))
+    _write_as_ingest(before, tmp_path / "before", home)
+    build_features(home)
+    _write_as_ingest(LOG, tmp_path / "after", home)
+    days = list(files_by_day(home.paths.interactions).values())
+    counts = home.paths.state / "values_of_days" / "user_categories" / "days"
+    of_categories = sorted(counts.glob("*.parquet"))
+    assert len(days) == len(of_categories) + 1 == 6
+    for path in (*days[:-1], *of_categories):
+        _spoil_rows(path)
+    build_features(home)
+    LOG.write(at_once)
+    build_features(at_once)
+    for path in at_once.paths.features.glob("*.parquet"):
+        assert read_source(home.paths.features / path.name).equals(read_source(path)), path.name
 
 
 def test_days_begin_and_end_where_local_days_do() -> None:

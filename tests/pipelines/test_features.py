@@ -26,6 +26,7 @@ from pipelines.features.daily_sums import DailySums
 from pipelines.local_days import INSTANT, day_before, ends_of_days
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.small_log import SHANGHAI, make_log, midnight, settings_for
+from tests.fixtures.tables import read_source
 
 _DAY = timedelta(days=1)
 LOG = make_log(3, users=10, videos=20, plays=400)
@@ -302,7 +303,7 @@ def test_a_missing_table_names_itself_and_the_remedy(tmp_path: Path, table: str)
 
 
 def _sources_of(settings: Settings) -> dict[str, pl.DataFrame]:
-    return {path.name: pl.read_parquet(path) for path in sorted(settings.paths.features.glob("*.parquet"))}
+    return {path.name: read_source(path) for path in sorted(settings.paths.features.glob("*.parquet"))}
 
 
 GROWN = make_log(31)

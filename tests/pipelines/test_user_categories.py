@@ -21,6 +21,7 @@ from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.training_frame import FeatureFrame, entity_table, read_plays
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, SHANGHAI, make_log, midnight
+from tests.fixtures.tables import read_source
 
 _LEVEL = columns.CATEGORY_LEVELS[0]
 _LOG = make_log(3)
@@ -155,6 +156,6 @@ def test_a_night_that_brings_plays_and_other_categories_is_as_if_all_were_built_
     for log in (LOG, replace(LOG, video_captions=captions)):
         log.write(home)
         build_features(home)
-        another_night = pl.read_parquet(source)
+        another_night = read_source(source)
         build_features(home, force=True)
-        assert pl.read_parquet(source).equals(another_night)
+        assert read_source(source).equals(another_night)

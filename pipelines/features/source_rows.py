@@ -1,0 +1,69 @@
+"""Writes a source that goes on from the one before: its earlier rows stay as they are, new ones follow them.
+
+Row groups that a night does not touch go from file to file without a look at their rows, so memory does not
+grow with the log. They are written so that this costs little: without dictionaries, by a fast compression.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nightreel.core import columns
+
+# Nights of small logs bring few rows: groups of fewer than these are joined.
+_ROWS_OF_GROUP = 65_536
+
+
+def write_rows(frames: Iterable[pl.DataFrame], path: Path) -> int:
+    """Write frames of the same columns, at least one, to one file; returns their rows."""
+    parts = map(_table, frames)
+    first = next(parts)
+    return _write(chain((first,), parts), first.schema, path)
+
+
+def write_rows_from(source: Path, start: datetime, frames: Iterable[pl.DataFrame], path: Path) -> int:
+    """Write a source's rows before an instant, and then frames of its columns; returns the rows of both."""
+    with pq.ParquetFile(source) as file:
+        added = (_table(frame).cast(file.schema_arrow) for frame in frames)
+        return _write(chain(_before(file, start), added), file.schema_arrow, path)
+
+
+def has_columns_of(source: Path, frame: pl.DataFrame) -> bool:
+    """Whether a source has the columns and types of a frame."""
+    return bool(pq.read_schema(source).remove_metadata() == _table(frame).schema)
+
+
+def _before(file: pq.ParquetFile, start: datetime) -> Iterator[pa.Table]:
+    instant = file.metadata.schema.names.index(columns.EVENT_TIMESTAMP)
+    for group in range(file.num_row_groups):
+        rows = file.read_row_group(group)
+        known = file.metadata.row_group(group).column(instant).statistics
+        if known is None or not known.has_min_max or known.max >= start:
+            rows = rows.filter(
+                pc.less(rows[columns.EVENT_TIMESTAMP], pa.scalar(start, pa.timestamp("us", "UTC")))
+            )
+        yield rows
+
+
+def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
+    rows, waiting = 0, []
+    with pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=False) as writer:
+        for part in parts:
+            waiting.append(part)
+            if sum(one.num_rows for one in waiting) >= _ROWS_OF_GROUP:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting.clear()
+            rows += part.num_rows
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+    return rows
+
+
+def _table(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
