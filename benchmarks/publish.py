@@ -51,8 +51,9 @@ from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.url import database_url
 from scoring.database.writer import exclusive_lock
-from scoring.lists.candidates import Candidates, no_seen
+from scoring.lists.candidates import Candidates
 from scoring.lists.rows import HYBRID, Lists
+from scoring.lists.seen_bits import SeenBits
 
 RESULT = Path(__file__).parent / "results" / "publish.json"
 K, VIDEOS = 100, 10_728
@@ -91,7 +92,7 @@ def make_lists(users: int) -> tuple[Candidates, Lists]:
         random.choice(["als,ease", "fresh", "recent_2d,next_played,same_author"], rows),
     )
     everyone = Candidates(
-        np.arange(users), np.ones(users, dtype=bool), np.arange(VIDEOS), no_seen(users, VIDEOS)
+        np.arange(users), np.ones(users, dtype=bool), np.arange(VIDEOS), SeenBits.none(users, VIDEOS)
     )
     return everyone, lists
 

@@ -37,12 +37,10 @@ class ScoredHome:
 
     def with_users(self, some: np.ndarray | slice) -> "ScoredHome":
         """The same with some of the users only, by their positions."""
-        all_, joined = self.candidates, self.joined
+        joined = self.joined
         return replace(
             self,
-            candidates=replace(
-                all_, user_id=all_.user_id[some], has_history=all_.has_history[some], seen=all_.seen[some]
-            ),
+            candidates=self.candidates.of_users(some),
             joined=replace(
                 joined,
                 users=replace(joined.users, values=joined.users.values[some]),

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from nightreel.core import columns
 from nightreel.core.artefacts import fingerprint
@@ -14,7 +15,7 @@ from nightreel.core.settings.needs import LogNeeds
 from pipelines.arrivals import arrivals_in, digest_until
 from pipelines.features.daily_sums import FOLDER, PLAYS, SETTINGS, files_of_sums, kept_sums
 from pipelines.features.recorded_days import recorded_days
-from pipelines.features.seen_pairs import SeenPairs
+from pipelines.features.stored_pairs import StoredPairs, files_of_pairs
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class KeptDays:
 
     days: tuple[date, ...]
     until: Mapping[date, datetime]
-    pairs: SeenPairs
+    pairs: StoredPairs
     plays_of_users: pl.DataFrame
 
     @classmethod
@@ -40,7 +41,7 @@ class KeptDays:
         Also None if the features replace what is kept while it is read.
         """
         folder = settings.paths.state / FOLDER
-        files = [*files_of_sums(folder), *SeenPairs.files(folder)]
+        files = [*files_of_sums(folder), *files_of_pairs(folder)]
         decisive = fingerprint(settings=settings.chosen(SETTINGS))
         known = recorded_days(folder, decisive, files)
         digests = digests_of_days(settings.paths.interactions)
@@ -54,8 +55,8 @@ class KeptDays:
             return None
         try:
             users = kept_sums(folder, same, settings.data).users
-            pairs = SeenPairs.read(folder)
-        except (OSError, pl.exceptions.PolarsError):
+            pairs = StoredPairs(folder)
+        except (OSError, pl.exceptions.PolarsError, pa.ArrowException):
             return None
         if recorded_days(folder, decisive, files) != known:
             return None

@@ -9,15 +9,10 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from nightreel.core import columns
+from pipelines.features.stored_pairs import StoredPairs, files_of_pairs, in_groups, write_pairs
 from pipelines.id_codes import IdCodes
 from pipelines.pair_bit_loops import set_bits
 
-_BITS = "bits"
-# Files named seen.parquet, by an earlier nightreel, have another order of bits and are not read.
-_FILE, _VIDEOS_FILE = "seen_pairs.parquet", "seen_videos.parquet"
-# Users whose bits are unpacked at a time.
-_USERS_AT_A_TIME = 512
 _SLACK = 1.1
 _NOBODY = np.zeros(0, dtype=np.int64)
 
@@ -32,30 +27,22 @@ class SeenPairs:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """The pairs that `write` stored."""
-        found = cls()
-        rows = pl.read_parquet(folder / _FILE)
-        videos = pl.read_parquet(folder / _VIDEOS_FILE)[columns.VIDEO_ID]
-        found._users, found._videos = IdCodes(rows[columns.USER_ID].to_numpy()), IdCodes(videos.to_numpy())
-        flat = np.frombuffer(b"".join(rows[_BITS]), dtype=np.uint8)
-        found._bits = flat.reshape(rows.height, -1).copy() if rows.height else found._bits
+        found, stored = cls(), StoredPairs(folder)
+        found._users, found._videos = IdCodes(stored.user_ids), IdCodes(stored.video_ids)
+        found._bits = stored.bits()
         return found
 
     @staticmethod
     def files(folder: Path) -> list[Path]:
         """The paths below a folder that `write` writes."""
-        return [folder / _FILE, folder / _VIDEOS_FILE]
+        return files_of_pairs(folder)
 
     def write(self, folder: Path) -> None:
         """Store the pairs for later nights."""
-        users, videos = self._users.ids, self._videos.ids
-        rows = self._bits[: len(users), : -(-len(videos) // 8)]
-        of_users = {columns.USER_ID: users, _BITS: [row.tobytes() for row in rows]}
-        tables = (
-            pl.DataFrame(of_users, schema={columns.USER_ID: pl.Int64, _BITS: pl.Binary}),
-            pl.DataFrame({columns.VIDEO_ID: videos}, schema={columns.VIDEO_ID: pl.Int64}),
-        )
-        for table, path in zip(tables, self.files(folder), strict=True):
-            table.write_parquet(path)
+        width = -(-len(self._videos.ids) // 8)
+        order = np.argsort(self._users.ids)
+        rows = (self._bits[some, :width] for some in in_groups(order))
+        write_pairs(folder, self._users.ids[order], self._videos.ids, rows)
 
     def add(self, user_id: pl.Series, video_id: pl.Series) -> pl.Series:
         """Add plays, given in order of time.
@@ -76,28 +63,6 @@ class SeenPairs:
         user, video = self._users.of(user_id.to_numpy()), self._videos.of(video_id.to_numpy())
         self._grow()
         return set_bits(self._bits, user, video, np.ones(len(user), dtype=np.bool_))
-
-    @property
-    def user_ids(self) -> np.ndarray:
-        """The users with a play, ascending: int64."""
-        return np.sort(self._users.ids)
-
-    @property
-    def video_ids(self) -> np.ndarray:
-        """The videos with a play, ascending: int64."""
-        return np.sort(self._videos.ids)
-
-    def of(self, user_id: np.ndarray, video_id: np.ndarray) -> np.ndarray:
-        """The bits of these users and videos, as `pair_bits` orders them: uint8 [users, videos / 8]."""
-        found = np.zeros((len(user_id), -(-len(video_id) // 8)), dtype=np.uint8)
-        row, has_row = self._users.known(user_id)
-        column, has_column = self._videos.known(video_id)
-        users = np.flatnonzero(has_row)
-        for start in range(0, len(users) if has_column.any() else 0, _USERS_AT_A_TIME):
-            some = users[start : start + _USERS_AT_A_TIME]
-            bits = np.unpackbits(self._bits[row[some]], axis=1)
-            found[some] = np.packbits(np.take(bits, column, axis=1) & has_column, axis=1)
-        return found
 
     def _grow(self) -> None:
         rows, width = len(self._users.ids), -(-len(self._videos.ids) // 8)

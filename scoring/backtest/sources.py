@@ -32,7 +32,7 @@ def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Map
         user_id = candidates.user_id[users]
         instants = np.full(len(user_id), unix_us(night.day.as_of))
         histories = made.plays.histories(user_id, instants, made.plays_columns, len(made.catalogue))
-        seen = np.unpackbits(candidates.seen[users], axis=1, count=len(candidates.video_id))
+        seen = np.unpackbits(candidates.seen.of(users), axis=1, count=len(candidates.video_id))
         opened = np.zeros((len(user_id), len(made.catalogue)), dtype=bool)
         opened[:, made.is_listable] = seen[:, made.joined_video[made.is_listable]] == 0
         return {

@@ -41,18 +41,22 @@ def lists_of_night(
     instant: datetime,
     exclusions: Exclusions,
     known_at: datetime,
+    is_home_kept: bool = True,
 ) -> tuple[Candidates, list[ArmLists]]:
     """The candidates of all users, and each arm's lists.
 
     Args:
         home: settings of a home that holds what was known then.
+        is_home_kept: whether it is still there when the lists are made.
 
     Raises:
         InputError: an arm has no user.
     """
     # What has no time of its own, such as who a user is, is used as soon as it has arrived.
     profiles_at = known_at if last_arrival(home.paths) > instant else None
-    every = find_candidates(home, store, instant, exclusions, profiles_at=profiles_at)
+    every = find_candidates(
+        home, store, instant, exclusions, profiles_at=profiles_at, read_now=not is_home_kept
+    )
     at = np.zeros(len(every.user_id), dtype=np.int64)
     if experiment is not None:
         at = arms_of(experiment, every.user_id, Ids.of(home.paths, columns.USER_ID))

@@ -140,6 +140,7 @@ def score_and_publish(
                 instant=instant,
                 exclusions=exclusions,
                 known_at=known_at,
+                is_home_kept=home is settings,
             )
             shared = shared_lists(
                 candidates.video_id,

@@ -187,5 +187,5 @@ def _played(candidates: Candidates, user: int, videos: np.ndarray) -> np.ndarray
     """Those of these videos that a user, a position in the candidates, has played."""
     played = candidates.seen if candidates.played is None else candidates.played
     at, known = indices_in(candidates.video_id, videos)
-    found: np.ndarray = videos[known & (bits_at(played[user], at) == 1)]
+    found: np.ndarray = videos[known & (bits_at(played.of(user), at) == 1)]
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.pair_bits import bits_at, bits_set
 from scoring.lists.rules.owner import NO_RULES, NightRules
 from scoring.lists.rules.repeats import Repeats
+from scoring.lists.seen_bits import SeenBits
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Candidates:
         user_id: int64 [users], ascending.
         has_history: bool [users], whether the user played anything before the instant.
         video_id: int64 [videos], ascending.
-        seen: uint8 [users, videos / 8], one bit per video, set if it is off the user's list as already seen.
+        seen: of each user, one bit per video, set if it is off the user's list as already seen.
         caps: limits per group that every list keeps to.
         about: of the videos.
         rules: the owner's.
@@ -68,21 +69,21 @@ class Candidates:
     user_id: np.ndarray
     has_history: np.ndarray
     video_id: np.ndarray
-    seen: np.ndarray
+    seen: SeenBits
     caps: tuple[Cap, ...] = ()
     about: About | None = None
     rules: NightRules = NO_RULES
     repeats: Repeats | None = None
-    played: np.ndarray | None = None
+    played: SeenBits | None = None
 
-    def of_users(self, chosen: np.ndarray) -> "Candidates":
+    def of_users(self, chosen: np.ndarray | slice) -> "Candidates":
         """The same for some of the users. `chosen`: bool [users], or their indices, ascending."""
         return replace(
             self,
             user_id=self.user_id[chosen],
             has_history=self.has_history[chosen],
-            seen=self.seen[chosen],
-            played=None if self.played is None else self.played[chosen],
+            seen=self.seen.of_users(chosen),
+            played=None if self.played is None else self.played.of_users(chosen),
         )
 
     def open_to(self, users: np.ndarray | slice) -> np.ndarray:
@@ -99,14 +100,14 @@ class Candidates:
         return OpenVideos(self.closed(slice(user, user + 1))[0], len(self.video_id))
 
     def closed(self, users: np.ndarray | slice) -> np.ndarray:
-        """The opposite of `open_to`, as bits in the form of `seen`: uint8 [users, videos / 8]."""
-        closed = self.seen[users].copy()
-        closed[self.rewatch(users)] = 0
+        """The opposite of `open_to`, as bits: uint8 [users, videos / 8], in an array of its own."""
+        closed = self.seen.of(users).copy()
+        closed[bits_set(closed) == len(self.video_id)] = 0
         return closed
 
     def rewatch(self, users: np.ndarray | slice) -> np.ndarray:
         """Whether these users have seen every video: bool [users]."""
-        rewatch: np.ndarray = bits_set(self.seen[users]) == len(self.video_id)
+        rewatch: np.ndarray = bits_set(self.seen.of(users)) == len(self.video_id)
         return rewatch
 
 
@@ -163,8 +164,3 @@ def first_within_caps(order: np.ndarray, caps: tuple[Cap, ...], k: int) -> np.nd
             for group, count in zip(of_video, counts, strict=True):
                 count[group] += 1
     return order[taken]
-
-
-def no_seen(users: int, videos: int) -> np.ndarray:
-    """The `seen` of Candidates when no user has seen anything."""
-    return np.zeros((users, -(-videos // 8)), dtype=np.uint8)

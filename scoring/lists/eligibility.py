@@ -19,14 +19,14 @@ from nightreel.core.play_days import newest_in, newest_of, require_plays
 from nightreel.core.settings import DataSettings, ListSettings, Paths
 from nightreel.core.settings.needs import ListNeeds, NightNeeds
 from pipelines.features.past_plays import PastPlays
-from pipelines.features.seen_pairs import SeenPairs
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
-from scoring.lists.candidates import About, Candidates, Cap, no_seen
+from scoring.lists.candidates import About, Candidates, Cap
 from scoring.lists.played_bits import add_played
 from scoring.lists.rules.of_night import rules_of_night
 from scoring.lists.rules.owner import OwnerRule
 from scoring.lists.rules.repeats import Repeats
+from scoring.lists.seen_bits import SeenBits
 
 _PUBLIC = "public"
 _ADVERTISEMENT = "AD"
@@ -80,15 +80,18 @@ def find_candidates(
     batch_rows: int = _BATCH_ROWS,
     profiles_at: datetime | None = None,
     plays: pl.DataFrame | None = None,
+    read_now: bool = False,
 ) -> Candidates:
     """The users who get a list as of an instant, and the eligible videos.
 
-    Users are all of the user file, and all who played before the instant, except those to skip. Memory: one
-    bit per user and video, and `batch_rows` interactions at a time.
+    Users are all of the user file, and all who played before the instant, except those to skip. What they
+    have seen stays in the file where the features keep it, if that has it all; otherwise it takes one bit per
+    user and video of memory, and `batch_rows` interactions at a time.
 
     Args:
         profiles_at: use the categories, which have no event time, that had arrived by then; by default as_of.
         plays: the log, if it is in memory already.
+        read_now: read what was seen into memory, as the home will be gone when other processes make lists.
 
     Raises:
         InputError: nothing had happened by then, or no user or no video is left.
@@ -96,10 +99,12 @@ def find_candidates(
     videos = _listable_videos(settings, store, as_of, exclusions.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
     past = PastPlays.of(settings, as_of) if plays is None else None
-    kept = past.kept.pairs if past is not None and past.kept is not None else SeenPairs()
+    kept = past.kept.pairs if past is not None and past.kept is not None else None
     rest = past.rest if past is not None else ()
     before = partial(_plays_before, play_batches(settings.paths, plays, batch_rows, rest), as_of)
-    active = np.union1d(kept.user_ids, _distinct(user for (user,) in before(columns.USER_ID)))
+    active = _distinct(user for (user,) in before(columns.USER_ID))
+    if kept is not None:
+        active = np.union1d(kept.user_ids, active)
     if not len(active):
         raise InputError(
             f"as-of {as_of.isoformat()}: no interaction is earlier.",
@@ -110,17 +115,22 @@ def find_candidates(
     if not len(user_id):
         raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
 
-    def played_since(since: datetime | None) -> np.ndarray:
-        found = no_seen(len(user_id), len(video_id)) if since is not None else kept.of(user_id, video_id)
+    def played_since(since: datetime | None) -> SeenBits:
+        found = SeenBits.none(len(user_id), len(video_id))
+        if since is None and kept is not None:
+            found = SeenBits(kept.rows_of(user_id), kept.over(video_id))
+            if not rest and not read_now:
+                return found
+            found = found.in_memory()
         # The kept pairs do not say when.
         files = rest if since is None or plays is not None else _newer_files(settings.paths, since)
         batches = play_batches(settings.paths, plays, batch_rows, files)
         asked = (columns.USER_ID, columns.VIDEO_ID)
-        add_played(found, _plays_before(batches, as_of, *asked, since=since), user_id, video_id)
+        add_played(found.rows, _plays_before(batches, as_of, *asked, since=since), user_id, video_id)
         return found
 
     days = settings.lists.exclude.seen_days
-    seen, played = no_seen(len(user_id), len(video_id)), None
+    seen, played = SeenBits.none(len(user_id), len(video_id)), None
     if settings.lists.exclude.seen:
         seen = played_since(None if days is None else as_of - timedelta(days=days))
     if settings.notes_repeats and not settings.lists.exclude.is_new_only:

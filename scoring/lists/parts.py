@@ -85,16 +85,20 @@ class _Listed:
 
     user_id: np.ndarray
     has_history: np.ndarray
-    seen: np.ndarray
+    seen: np.ndarray  # the rows of SeenBits
 
     @classmethod
     def of(cls, candidates: Candidates, rows: slice) -> "_Listed":
-        return cls(candidates.user_id[rows], candidates.has_history[rows], candidates.seen[rows])
+        return cls(candidates.user_id[rows], candidates.has_history[rows], candidates.seen.rows[rows])
 
     def of_candidates(self, candidates: Candidates) -> Candidates:
         """The same videos for these users."""
         return replace(
-            candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen, played=None
+            candidates,
+            user_id=self.user_id,
+            has_history=self.has_history,
+            seen=replace(candidates.seen, rows=self.seen),
+            played=None,
         )
 
 

@@ -110,7 +110,7 @@ def one_list_for_all(
     order = order[own[order] > 0]
     for start in range(0, len(candidates.user_id), _BLOCK_USERS):
         users = slice(start, start + _BLOCK_USERS)
-        user, rank, video = _first_unseen(order, candidates.seen[users], depth)
+        user, rank, video = _first_unseen(order, candidates.seen.of(users), depth)
         yield pl.DataFrame(
             {
                 columns.USER_ID: candidates.user_id[users][user],

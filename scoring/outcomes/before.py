@@ -13,7 +13,6 @@ from nightreel.core.play_days import require_plays
 from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.daily_sums import PLAYS
 from pipelines.features.past_plays import PastPlays
-from pipelines.features.seen_pairs import SeenPairs
 from pipelines.known import newest_play, plays_before
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
@@ -46,7 +45,9 @@ class Before:
     def video_ids(self) -> pl.DataFrame:
         """video_id, once each."""
         of_rest = self._rest.select(pl.col(columns.VIDEO_ID).unique()).collect()
-        kept = pl.DataFrame({columns.VIDEO_ID: self._pairs.video_ids}, of_rest.schema)
+        if self._past.kept is None:
+            return of_rest
+        kept = pl.DataFrame({columns.VIDEO_ID: self._past.kept.pairs.video_ids}, of_rest.schema)
         return pl.concat([of_rest, kept]).unique()
 
     def pairs_of(self, user_id: pl.Series, video_id: pl.Series) -> pl.DataFrame:
@@ -55,18 +56,17 @@ class Before:
         rest = self._rest.select(_PAIR).filter(
             pl.col(columns.USER_ID).is_in(users.implode()), pl.col(columns.VIDEO_ID).is_in(videos.implode())
         )
-        bits = self._pairs.of(users.to_numpy(), videos.to_numpy())
-        user, video = np.nonzero(np.unpackbits(bits, axis=1, count=len(videos)))
-        kept = pl.DataFrame({columns.USER_ID: users[user], columns.VIDEO_ID: videos[video]})
-        return pl.concat([rest.collect(), kept]).unique()
+        found = [rest.collect()]
+        if self._past.kept is not None:
+            pairs = self._past.kept.pairs
+            bits = pairs.over(videos.to_numpy()).read(pairs.rows_of(users.to_numpy()))
+            user, video = np.nonzero(np.unpackbits(bits, axis=1, count=len(videos)))
+            found.append(pl.DataFrame({columns.USER_ID: users[user], columns.VIDEO_ID: videos[video]}))
+        return pl.concat(found).unique()
 
     @cached_property
     def _past(self) -> PastPlays:
         return PastPlays.of(self.settings, self.as_of, self.known_at)
-
-    @cached_property
-    def _pairs(self) -> SeenPairs:
-        return SeenPairs() if self._past.kept is None else self._past.kept.pairs
 
     @property
     def _rest(self) -> pl.LazyFrame:

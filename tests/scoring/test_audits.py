@@ -11,6 +11,7 @@ from nightreel.core.errors import AuditError
 from nightreel.core.settings import Settings
 from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists
+from scoring.lists.seen_bits import SeenBits
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists
@@ -186,12 +187,13 @@ def test_a_user_who_has_seen_everything_may_be_shown_it_again(settings: Settings
 
 
 def _fewer(candidates: Candidates, *, users: int | None = None, videos: int | None = None) -> Candidates:
-    seen = np.unpackbits(candidates.seen, axis=1, count=len(candidates.video_id))[:users, :videos]
+    bits = candidates.seen.of(slice(users))
+    seen = np.unpackbits(bits, axis=1, count=len(candidates.video_id))[:, :videos]
     return Candidates(
         candidates.user_id[:users],
         candidates.has_history[:users],
         candidates.video_id[:videos],
-        np.packbits(seen, axis=1),
+        SeenBits(np.packbits(seen, axis=1)),
     )
 
 

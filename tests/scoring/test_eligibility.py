@@ -15,7 +15,7 @@ from pipelines.local_days import ALWAYS_KNOWN
 from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import Exclusions, default_as_of, find_candidates
 from tests.fixtures.feature_home import make_feature_home
-from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, scoring_log
+from tests.fixtures.scored_home import AS_OF, DAYS, LATE, NEVER_PLAYED, SEEN_ALL, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight
 
 LOG = scoring_log()
@@ -32,7 +32,7 @@ def _find(home: Settings, as_of: datetime = AS_OF, **changes: object) -> Candida
 
 
 def _seen(candidates: Candidates, user: int) -> set[int]:
-    bits = np.unpackbits(candidates.seen, axis=1, count=len(candidates.video_id)).astype(bool)
+    bits = np.unpackbits(candidates.seen.of(slice(None)), axis=1, count=len(candidates.video_id)).astype(bool)
     return set(candidates.video_id[bits[np.searchsorted(candidates.user_id, user)]].tolist())
 
 
@@ -68,7 +68,7 @@ def test_a_play_at_the_very_instant_is_not_seen_and_one_microsecond_later_it_is(
     assert _seen(after, LATE)
 
 
-@pytest.mark.parametrize("hours", [-30, -5, 0, 7])
+@pytest.mark.parametrize("hours", [-30, -5, 0, 7, 24 * DAYS])
 def test_seen_is_what_was_played_strictly_before(home: Settings, hours: int) -> None:
     as_of = AS_OF + timedelta(hours=hours)
     candidates = _find(home, as_of)
@@ -78,16 +78,25 @@ def test_seen_is_what_was_played_strictly_before(home: Settings, hours: int) -> 
         assert _seen(candidates, user) == played & set(candidates.video_id.tolist())
 
 
+def test_of_the_end_of_the_log_bits_stay_in_their_file_unless_it_will_be_gone(home: Settings) -> None:
+    end = midnight(FIRST_DAY + timedelta(days=DAYS))
+    stored, read = (find_candidates(home, open_store(), end, read_now=now) for now in (False, True))
+    # A number for each user.
+    assert stored.seen.rows.shape == stored.user_id.shape
+    np.testing.assert_array_equal(stored.seen.of(slice(None)), read.seen.rows)
+
+
 @pytest.mark.parametrize("batch_rows", [1, 97, 10_000])
 def test_the_size_of_a_batch_changes_nothing(home: Settings, batch_rows: int) -> None:
     found = find_candidates(home, open_store(), AS_OF, batch_rows=batch_rows)
     once = _find(home)
-    for name in ("user_id", "has_history", "video_id", "seen"):
+    for name in ("user_id", "has_history", "video_id"):
         np.testing.assert_array_equal(vars(found)[name], vars(once)[name])
+    np.testing.assert_array_equal(found.seen.of(slice(None)), once.seen.of(slice(None)))
 
 
 def test_seen_may_be_listed_where_the_settings_say_so(home: Settings) -> None:
-    assert not _find(home, **{"lists.exclude.seen": False}).seen.any()
+    assert not _find(home, **{"lists.exclude.seen": False}).seen.of(slice(None)).any()
 
 
 def test_who_has_seen_everything_is_shown_everything(home: Settings) -> None:

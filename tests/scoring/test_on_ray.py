@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,17 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.published_home import shown_lists, shown_shared
 from tests.fixtures.scored_home import (
     AS_OF,
+    DAYS,
     FEW_TREES,
     SHARED,
     SHORT_LISTS,
     make_scored_home,
     start_scoring,
 )
-from tests.fixtures.small_log import make_log
+from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
+
+# Of the log: all that was seen is in the file that the features keep.
+END = midnight(FIRST_DAY + timedelta(days=DAYS))
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +83,16 @@ def _parts(settings: Settings) -> list[Path]:
 
 
 # Loaders write to PostgreSQL, each a process; SQLite has one writer.
+# Of the end of the log the features keep what was seen, and actors read it; of earlier instants it is sent.
 @pytest.mark.slow
-def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
+@pytest.mark.parametrize("as_of", [None, AS_OF])
+def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(
+    cluster: Any, settings: Settings, as_of: datetime | None
+) -> None:
     settings = settings.changed(SHARED)
-    local = score_and_publish(settings, as_of=AS_OF, publish=True).summary
+    local = score_and_publish(settings, as_of=as_of, publish=True).summary
     expected, shared = shown_lists(settings), shown_shared(settings)
-    on_ray = score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True).summary
+    on_ray = score_and_publish(_on_ray(settings), as_of=as_of, publish=True, force=True).summary
     assert on_ray["run_id"] == local["run_id"] + 1
     assert shown_lists(settings) == expected
     assert shown_shared(settings) == shared
@@ -91,8 +100,8 @@ def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any,
         assert on_ray[fact] == local[fact]
     assert _parts(settings) == []
     # What made the lists is no part of what they depend on.
-    assert score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True).skipped
-    assert score_and_publish(settings, as_of=AS_OF, publish=True).skipped
+    assert score_and_publish(_on_ray(settings), as_of=as_of, publish=True).skipped
+    assert score_and_publish(settings, as_of=as_of, publish=True).skipped
 
 
 @pytest.mark.slow
@@ -153,12 +162,13 @@ class _Night:
         store = open_store()
         model = model_registry.champion(settings.paths)
         ranker = HybridRanker.load(model.folder, threads=1)
-        few = find_candidates(settings, store, AS_OF)
+        few = find_candidates(settings, store, END)
+        assert few.seen.stored is not None
         ids = (few.user_id, few.video_id)
-        joined = join_features(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
+        joined = join_features(store, ranker.encoding, *ids, as_of=END, zone=settings.data.zone)
         rows = np.repeat(np.arange(len(few.user_id)), times)
         self.candidates: Candidates = replace(
-            few, user_id=np.arange(len(rows)), has_history=few.has_history[rows], seen=few.seen[rows]
+            few, user_id=np.arange(len(rows)), has_history=few.has_history[rows], seen=few.seen.of_users(rows)
         )
         users = replace(joined.users, values=joined.users.values[rows])
         self.joined: JoinedFeatures = replace(joined, users=users, user_factors=joined.user_factors[rows])
@@ -176,6 +186,7 @@ class _Night:
 def test_a_node_killed_while_it_scores_costs_no_list(
     cluster: Any, home: Settings, postgresql_url: str, tmp_path: Path
 ) -> None:
+    """What its actors had read of what was seen, others read again."""
     settings = home.changed(
         {"database.url": SecretStr(postgresql_url), "cluster.shared_dir": str(tmp_path / "shared")}
     )
@@ -195,7 +206,7 @@ def test_a_node_killed_while_it_scores_costs_no_list(
             with connection.begin():
                 upgrade(connection)
             killer.start()
-            run = NewRun(AS_OF, "model", "night")
+            run = NewRun(END, "model", "night")
             published = publish_written(
                 connection,
                 run,
@@ -254,15 +265,15 @@ def test_lists_with_a_rule_and_an_arm_are_those_of_the_local_engine(
         }
     )
     assert objective_of(model_registry.champion(settings.paths)) == objective
-    score_and_publish(settings, as_of=AS_OF, publish=True)
+    score_and_publish(settings, publish=True)
     without = shown_lists(settings)
     add_rule(settings, OwnerRule(0, BOOST, VIDEO, str(without[3][2]), strength=50.0))
-    score_and_publish(settings, as_of=AS_OF, publish=True)
+    score_and_publish(settings, publish=True)
     expected = shown_lists(settings)
     with pytest.MonkeyPatch.context() as patch:
         # So that nothing but the cluster can have made the lists.
         patch.setattr(night_lists, "lists_of_model", None)
-        score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True)
+        score_and_publish(_on_ray(settings), publish=True, force=True)
     assert shown_lists(settings) == expected != without
     texts = {one for row in expected for one in row if isinstance(one, str)}
     assert texts >= {"a", "b", "boost:1", "diversity"}

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from scoring.lists.candidates import Candidates
 from scoring.lists.groups import Groups
+from scoring.lists.seen_bits import SeenBits
 
 
 def _candidates(seen: np.ndarray) -> Candidates:
     users, videos = seen.shape
     return Candidates(
-        np.arange(users), np.ones(users, dtype=bool), np.arange(videos), np.packbits(seen, axis=1)
+        np.arange(users), np.ones(users, dtype=bool), np.arange(videos), SeenBits(np.packbits(seen, axis=1))
     )
 
 

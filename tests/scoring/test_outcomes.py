@@ -34,8 +34,9 @@ from scoring.database.tables import (
     recommendation_run,
 )
 from scoring.database.writer import exclusive_lock
-from scoring.lists.candidates import Candidates, no_seen
+from scoring.lists.candidates import Candidates
 from scoring.lists.rows import HYBRID, POPULAR, Lists
+from scoring.lists.seen_bits import SeenBits
 from scoring.outcomes import counting, record_outcomes
 from scoring.outcomes.scorecard import paired_difference, scorecard
 from tests.conftest import Nightreel
@@ -78,7 +79,7 @@ def publish_night(settings: Settings, shown_at: datetime, *, users: Sequence[int
         user_id=np.array(users),
         has_history=has_history,
         video_id=np.arange(101, 131),
-        seen=no_seen(len(users), 30),
+        seen=SeenBits.none(len(users), 30),
     )
     run = NewRun(shown_at - 2.5 * HOUR, "20200815-test", f"{shown_at}", known_at=shown_at - 2 * HOUR)
     with exclusive_lock(sql_engine(settings)) as connection:

@@ -19,6 +19,7 @@ from scoring.database.tables import recommendation, recommendation_run
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates
 from scoring.lists.rows import Lists
+from scoring.lists.seen_bits import SeenBits
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 
@@ -233,7 +234,7 @@ def test_extreme_ids_and_scores_come_back_as_they_went_in(settings: Settings) ->
         user_id=np.array([-(2**63), 0, 2**63 - 1]),
         has_history=np.ones(3, dtype=bool),
         video_id=np.array([-(2**63), -1, 2**63 - 1]),
-        seen=np.zeros((3, 1), dtype=np.uint8),
+        seen=SeenBits.none(3, 3),
     )
     score = np.array([1.7976931348623157e308, 5e-324, -0.1] * 3)
     lists = Lists(

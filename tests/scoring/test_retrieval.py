@@ -41,7 +41,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
         ids = (candidates.user_id, candidates.video_id)
         joined = join_features(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
         # Nobody here has seen so much that no choice is left.
-        seen = np.unpackbits(candidates.seen, axis=1)
+        seen = np.unpackbits(candidates.seen.of(slice(None)), axis=1)
         seen[candidates.user_id != SEEN_ALL, ::2] = 0
         yield settings, ranker, replace(candidates, seen=np.packbits(seen, axis=1)), joined
 

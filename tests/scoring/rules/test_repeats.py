@@ -24,6 +24,7 @@ from scoring.lists.candidates import Candidates
 from scoring.lists.rows import HYBRID, Lists
 from scoring.lists.rules.repeats import VIDEOS_MAX, RepeatDiscount, Repeats, after_night
 from scoring.lists.rules.stage import ListRules
+from scoring.lists.seen_bits import SeenBits
 
 NIGHT = datetime(2020, 8, 15, 16, tzinfo=UTC)
 USERS, VIDEOS, K = 30, 12, 4
@@ -43,7 +44,7 @@ def _night(settings: Settings, n: int, played: tuple[tuple[int, int], ...] = ())
             np.arange(1, USERS + 1) * 3,
             np.ones(USERS, dtype=bool),
             np.arange(VIDEOS) + 100,
-            np.packbits(bits, axis=1),
+            SeenBits(np.packbits(bits, axis=1)),
             repeats=repeats,
         )
         assert repeats is not None

@@ -31,6 +31,7 @@ from scoring.lists.rules.exploration import Exploration
 from scoring.lists.rules.likeness import TextAndCategory
 from scoring.lists.rules.owner import NightRule, NightRules, OwnerRule, in_force
 from scoring.lists.rules.stage import ListRules
+from scoring.lists.seen_bits import SeenBits
 from tests.conftest import Nightreel
 
 pytestmark = pytest.mark.current_schema
@@ -53,7 +54,7 @@ def _candidates(*rules: NightRule, seen: tuple[tuple[int, int], ...] = ()) -> Ca
         np.arange(1, USERS + 1),
         np.ones(USERS, dtype=bool),
         np.arange(VIDEOS) + 100,
-        np.packbits(bits, axis=1),
+        SeenBits(np.packbits(bits, axis=1)),
         rules=NightRules(rules),
     )
 
