@@ -20,6 +20,7 @@ from scoring.lists.eligibility import find_candidates
 from scoring.lists.retrieval import Retrieval, top_rated
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
+from scoring.lists.seen_bits import SeenBits
 from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home
 
 Night = tuple[Settings, HybridRanker, Candidates, JoinedFeatures]
@@ -43,7 +44,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
         # Nobody here has seen so much that no choice is left.
         seen = np.unpackbits(candidates.seen.of(slice(None)), axis=1)
         seen[candidates.user_id != SEEN_ALL, ::2] = 0
-        yield settings, ranker, replace(candidates, seen=np.packbits(seen, axis=1)), joined
+        yield settings, ranker, replace(candidates, seen=SeenBits(np.packbits(seen, axis=1))), joined
 
 
 def _lists(night: Night, **changes: object) -> Lists:
