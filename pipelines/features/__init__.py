@@ -26,7 +26,7 @@ from pipelines.features.daily_sums import daily_sums
 from pipelines.features.expressed import EXPRESSED, build_expressed
 from pipelines.features.facts import FeaturesFacts, ViewFacts
 from pipelines.features.pieces import by_key
-from pipelines.features.popularity import video_daily_popularity
+from pipelines.features.popularity import write_popularity
 from pipelines.features.profiles import DESCRIPTION, OF_ITEMS, user_profile, video_profile
 from pipelines.features.user_categories import USER_CATEGORIES, build_user_categories
 from pipelines.features.user_text import USER_TEXT, build_user_text
@@ -107,6 +107,8 @@ def build_aggregates(settings: FeatureNeeds, *, force: bool = False) -> StepResu
                 BUILTIN.view(view).conformed(frame).write_parquet(temporary, statistics=True)
             rows[view] = frame.height
             advance()
+        rows[columns.VIDEO_DAILY_POPULARITY] = write_popularity(settings, force=force)
+        advance()
     return attempt.finished(read, wrote, ViewFacts(rows_of_views=rows), outputs=wrote)
 
 
@@ -119,7 +121,7 @@ def _sources_of_views(settings: HomeNeeds) -> tuple[Path, ...]:
 
 
 def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Each view's name and source frame, one at a time, so that only one is in memory."""
+    """Each view's name and source frame, but for popularity; one at a time, so that only one is in memory."""
     yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
     sums = daily_sums(settings.paths.interactions, settings, force=force)
     overall = overall_so_far(sums.users)
@@ -129,12 +131,10 @@ def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.D
         video_engagement, columns.VIDEO_ID, [sums.videos], settings.data, settings.cluster, overall
     )
     yield columns.VIDEO_ENGAGEMENT, engagement
-    read = (columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS)
+    read = (columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION)
     scan = scan_days(settings.paths.video_daily)
     # Tables of small logs may have no tag.
     daily = scan.select(name for name in read if name in scan.collect_schema()).collect()
-    popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings.data, settings.cluster)
-    yield columns.VIDEO_DAILY_POPULARITY, popularity
     captions = read_known(settings.paths, "video_captions").versions()
     of_items = [name for name in OF_ITEMS if name in captions.columns]
     read_of_captions = (columns.VIDEO_ID, *columns.CATEGORY_LEVELS, *of_items, columns.CREATED_TIMESTAMP)

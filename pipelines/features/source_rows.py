@@ -4,6 +4,7 @@ Row groups that a night does not touch go from file to file without a look at th
 grow with the log. They are written so that this costs little: without dictionaries, by a fast compression.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
@@ -15,7 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nightreel.core import columns
+from nightreel.core.artefacts import fingerprint_of_files
+from nightreel.core.checksums import is_usable
 
+_RECORD = "source.json"
 # Nights of small logs bring few rows: groups of fewer than these are joined.
 _ROWS_OF_GROUP = 65_536
 
@@ -34,8 +38,19 @@ def write_rows_from(source: Path, start: datetime, frames: Iterable[pl.DataFrame
         return _write(chain(_before(file, start), added), file.schema_arrow, path)
 
 
-def has_columns_of(source: Path, frame: pl.DataFrame) -> bool:
-    """Whether a source has the columns and types of a frame."""
+def note_source(folder: Path, source: Path) -> None:
+    """Note with what is kept in a folder that this source was written together with it."""
+    (folder / _RECORD).write_text(json.dumps(fingerprint_of_files([source])), encoding="utf-8")
+
+
+def is_source_of(folder: Path, source: Path, frame: pl.DataFrame) -> bool:
+    """Whether a source is the one that was noted in a folder, with the columns and types of a frame."""
+    try:
+        recorded = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if recorded != fingerprint_of_files([source]) or not is_usable(source):
+        return False
     return bool(pq.read_schema(source).remove_metadata() == _table(frame).schema)
 
 

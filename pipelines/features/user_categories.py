@@ -5,7 +5,6 @@ view `category_lift` picks the video's. A play counts once its day has ended and
 known.
 """
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -17,20 +16,19 @@ import polars as pl
 import pyarrow as pa
 
 from nightreel.core import columns
-from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.formulas import lift
-from nightreel.core.checksums import is_usable
 from nightreel.core.settings.needs import FeatureNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.features.category_counts import CATEGORY, LIKED, PLAYS, CategoryCounts
 from pipelines.features.facts import ViewFacts
 from pipelines.features.points import VISIBLE
-from pipelines.features.source_rows import has_columns_of, write_rows, write_rows_from
+from pipelines.features.source_rows import is_source_of, note_source, write_rows, write_rows_from
 from pipelines.known import require_tables
 from pipelines.local_days import INSTANT, start_of_day, starts_of_dates
 
-_FOLDER, _SOURCE = "user_categories", "source.json"
+_FOLDER = "user_categories"
 _ROW = "row"
 # Cells of users' days and categories at a time.
 _CELLS = 4_000_000
@@ -51,7 +49,8 @@ def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> Ste
     folder = settings.paths.state / "values_of_days" / _FOLDER
     decisive = fingerprint(settings=USER_CATEGORIES.settings_in(settings))
     counts = CategoryCounts.of(settings, folder, decisive, force=force)
-    if counts.same_before is not None and not _is_source_of(folder, path):
+    nobody = BUILTIN.view(columns.USER_CATEGORIES).conformed(_nobody())
+    if counts.same_before is not None and not is_source_of(folder, path, nobody):
         counts = CategoryCounts.of(settings, folder, decisive, force=True)
     with atomic_write(path, checksum=True) as temporary:
         if counts.same_before is None:
@@ -62,20 +61,9 @@ def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> Ste
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         counts.write(temporary, folder, decisive)
-        (temporary / _SOURCE).write_text(json.dumps(fingerprint_of_files([path])), encoding="utf-8")
+        note_source(temporary, path)
     facts = ViewFacts(rows_of_views={columns.USER_CATEGORIES: rows})
     return attempt.finished(read, (path,), facts, outputs=(path,))
-
-
-def _is_source_of(folder: Path, path: Path) -> bool:
-    """Whether the source is the one that was written together with the kept counts, with today's columns."""
-    try:
-        recorded = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    if recorded != fingerprint_of_files([path]) or not is_usable(path):
-        return False
-    return has_columns_of(path, BUILTIN.view(columns.USER_CATEGORIES).conformed(_nobody()))
 
 
 def _frames(counts: CategoryCounts, settings: FeatureNeeds) -> Iterator[pl.DataFrame]:

@@ -338,6 +338,32 @@ def test_another_night_gives_what_building_all_anew_gives(
         assert found[name].equals(frame), name
 
 
+@pytest.mark.parametrize("late", ["no record", "a value", "a record", "a day"])
+def test_records_of_three_nights_give_what_building_all_anew_gives(
+    tmp_path: Path, built_anew: dict[str, pl.DataFrame], late: str
+) -> None:
+    """What is late comes on the last night, and is of the second day."""
+    made, day = settings_for(tmp_path), pl.col(columns.LOCAL_DATE)
+    daily = GROWN.video_daily.sort(columns.LOCAL_DATE, columns.VIDEO_ID)
+    days = daily[columns.LOCAL_DATE].unique().sort()
+    video = daily.filter(day == days[1])[columns.VIDEO_ID][0]
+    is_late = (day == days[1]) & (pl.col(columns.VIDEO_ID) == video)
+    early = {
+        "no record": daily,
+        "a value": daily.with_columns(pl.when(is_late).then(1).otherwise("show_cnt").alias("show_cnt")),
+        "a record": daily.filter(~is_late),
+        "a day": daily.filter(day != days[1]),
+    }[late]
+    for last in (days[3], days[5]):
+        replace(GROWN, video_daily=early.filter(day <= last)).write(made)
+        build_features(made)
+    GROWN.write(made)
+    build_features(made)
+    found = _sources_of(made)
+    for name, frame in built_anew.items():
+        assert found[name].equals(frame), name
+
+
 def test_another_night_sums_only_the_days_with_new_plays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
