@@ -17,17 +17,18 @@ from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.checksums import require_as_written
 from nightreel.core.cluster import engine
 from nightreel.core.logs import progress
-from nightreel.core.play_days import is_day_file, scan_days
+from nightreel.core.play_days import is_day_file
 from nightreel.core.settings.needs import FeatureNeeds, FitNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.collaborative import FACTORS, build_factors
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
 from pipelines.features.daily_sums import daily_sums
+from pipelines.features.descriptions import kept_descriptions
 from pipelines.features.expressed import EXPRESSED, build_expressed
 from pipelines.features.facts import FeaturesFacts, ViewFacts
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import write_popularity
-from pipelines.features.profiles import DESCRIPTION, OF_ITEMS, user_profile, video_profile
+from pipelines.features.profiles import OF_ITEMS, user_profile, video_profile
 from pipelines.features.user_categories import USER_CATEGORIES, build_user_categories
 from pipelines.features.user_text import USER_TEXT, build_user_text
 from pipelines.known import read_known, require_tables, table_files
@@ -131,10 +132,7 @@ def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.D
         video_engagement, columns.VIDEO_ID, [sums.videos], settings.data, settings.cluster, overall
     )
     yield columns.VIDEO_ENGAGEMENT, engagement
-    read = (columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION)
-    scan = scan_days(settings.paths.video_daily)
-    # Tables of small logs may have no tag.
-    daily = scan.select(name for name in read if name in scan.collect_schema()).collect()
+    daily = kept_descriptions(settings, force=force)
     captions = read_known(settings.paths, "video_captions").versions()
     of_items = [name for name in OF_ITEMS if name in captions.columns]
     read_of_captions = (columns.VIDEO_ID, *columns.CATEGORY_LEVELS, *of_items, columns.CREATED_TIMESTAMP)

@@ -4,9 +4,6 @@ Means are of whole numbers' sums, which are kept for each video: a night with re
 these days and the sums, and its rows follow those of the night before.
 """
 
-from collections.abc import Mapping
-from datetime import date
-
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -17,7 +14,7 @@ from nightreel.core.play_days import digests_of_days, files_by_day, read_days
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.pieces import by_key
-from pipelines.features.recorded_days import recorded_days, write_record
+from pipelines.features.recorded_days import only_later_days, recorded_days, write_record
 from pipelines.features.running_sums import running_sums
 from pipelines.features.source_rows import is_source_of, note_source, write_rows, write_rows_from
 from pipelines.local_days import end_of_day, ends_of_dates
@@ -37,7 +34,7 @@ def write_popularity(settings: FeatureNeeds, *, force: bool) -> int:
     files, digests = files_by_day(table), digests_of_days(table)
     decisive = fingerprint(time_zone=settings.data.time_zone)
     known = {} if force else recorded_days(folder, decisive, [folder / _SO_FAR])
-    goes_on = _only_later_days(known, digests) and is_source_of(folder, path, _columns(settings))
+    goes_on = only_later_days(known, digests) and is_source_of(folder, path, _columns(settings))
     new = [day for day in files if not goes_on or day not in known]
     if not new:
         return int(pq.read_metadata(path).num_rows)
@@ -114,10 +111,3 @@ def _columns(settings: FeatureNeeds) -> pl.DataFrame:
     nothing = pl.DataFrame(schema=dict.fromkeys(names, pl.Int64) | {columns.LOCAL_DATE: pl.Date})
     found = video_daily_popularity(nothing, _no_totals(), settings.data)
     return BUILTIN.view(columns.VIDEO_DAILY_POPULARITY).conformed(found)
-
-
-def _only_later_days(known: Mapping[date, str], now: Mapping[date, str]) -> bool:
-    """Whether the known days are the same now, and all others come after them."""
-    if not known or any(now.get(day) != digest for day, digest in known.items()):
-        return False
-    return all(day > max(known) for day in now.keys() - known.keys())

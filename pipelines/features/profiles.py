@@ -50,9 +50,10 @@ def video_profile(
     Args:
         captions: the caption table and the rows that were replaced in it, for the categories and what it has
             of OF_ITEMS; created_timestamp may be missing.
-        video_daily: video_id, date and the columns of DESCRIPTION; the tag may be missing.
-        durations: video_id, event_timestamp (a day's end), video_duration (ms) of the plays of that day; used
-            where no daily record has given the length so far.
+        video_daily: video_id, date and the columns of DESCRIPTION, of which the tag may be missing; records
+            that repeat the one before may be left out.
+        durations: video_id, event_timestamp (a day's end), video_duration (ms) of the plays of that day,
+            sorted; used where no daily record has given the length so far.
 
     Returns:
         One row per video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that
@@ -67,7 +68,9 @@ def video_profile(
         *(name for name in DESCRIPTION if name != columns.UPLOAD_DATE),
         starts_of_dates(video_daily[columns.UPLOAD_DATE], settings.zone),
     )
-    played = durations.rename({columns.VIDEO_DURATION: _PLAYED_DURATION})
+    # A row that repeats the one before of its video changes nothing that is known.
+    played = without_repeats(durations, [columns.VIDEO_DURATION])
+    played = played.rename({columns.VIDEO_DURATION: _PLAYED_DURATION})
     known = (
         recorded.join(played, on=[columns.VIDEO_ID, columns.EVENT_TIMESTAMP], how="full", coalesce=True)
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
@@ -75,10 +78,7 @@ def video_profile(
         .with_columns(pl.coalesce(columns.VIDEO_DURATION, _PLAYED_DURATION).alias(columns.VIDEO_DURATION))
         .drop(_PLAYED_DURATION)
     )
-    first_or_changed = pl.col(columns.VIDEO_ID).is_first_distinct() | pl.any_horizontal(
-        pl.col(name).ne_missing(pl.col(name).shift(1)) for name in DESCRIPTION
-    )
-    changes = known.filter(first_or_changed)
+    changes = without_repeats(known, list(DESCRIPTION))
     of_items = [name for name in OF_ITEMS if name in captions.columns]
     if columns.UPLOAD_DATE in of_items:
         captions = captions.with_columns(starts_of_dates(captions[columns.UPLOAD_DATE], settings.zone))
@@ -104,6 +104,18 @@ def video_profile(
         .with_columns(length_range(columns.VIDEO_DURATION).alias(columns.VIDEO_LENGTH))
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
     )
+
+
+def without_repeats(rows: pl.DataFrame, values: list[str]) -> pl.DataFrame:
+    """The rows that differ in these columns from the video's row before.
+
+    Args:
+        rows: in order of video_id and time.
+    """
+    first_or_other = pl.col(columns.VIDEO_ID).is_first_distinct() | pl.any_horizontal(
+        pl.col(name).ne_missing(pl.col(name).shift(1)) for name in values
+    )
+    return rows.filter(first_or_other)
 
 
 def length_range(duration_ms: str) -> pl.Expr:

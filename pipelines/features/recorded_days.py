@@ -31,3 +31,10 @@ def recorded_days(folder: Path, decisive: str, files: Iterable[Path]) -> dict[da
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return days if all(path.is_file() and is_usable(path) for path in files) else {}
+
+
+def only_later_days(known: Mapping[date, str], now: Mapping[date, str]) -> bool:
+    """Whether the known days are the same now, and all others come after them."""
+    if not known or any(now.get(day) != digest for day, digest in known.items()):
+        return False
+    return all(day > max(known) for day in now.keys() - known.keys())
