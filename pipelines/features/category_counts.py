@@ -15,10 +15,11 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.artefacts import carry_over
-from nightreel.core.checksums import is_usable
-from nightreel.core.play_days import digests_of_days, files_by_day, read_days
+from nightreel.core.checksums import is_usable, require_as_written
+from nightreel.core.play_days import digests_of_days, files_by_day
 from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.daily_sums import is_liked
+from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.points import VISIBLE
 from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.video_groups import KNOWN_FROM, group_changes, with_groups_as_known
@@ -82,11 +83,26 @@ class CategoryCounts:
         now = with_groups_as_known(before.select(columns.VIDEO_ID, VISIBLE), changes, CATEGORY)
         is_other = pl.any_horizontal(now[name].ne_missing(before[name]) for name in (CATEGORY, KNOWN_FROM))
         others = [frame.filter(pl.select(is_other).to_series()) for frame in (before, now)]
-        again |= {day - timedelta(days=1) for day in others[0][VISIBLE].unique()}
+        of_others = {day - timedelta(days=1) for day in others[0][VISIBLE].unique()}
+        again |= of_others
         differs = [day for frame in others for day in _counted_from(frame)]
         differs += [day + timedelta(days=1) for day in again]
         same_before = min(differs, default=max(digests) + timedelta(days=1))
-        read = {day: _of_day(day, files[day], changes, settings) for day in sorted(again & files.keys())}
+        gained, read = GainedPlays.since(known, interactions), {}
+        for day in sorted(again & files.keys()):
+            of_kept = _file_of(folder, day)
+            if day in gained.until and day not in of_others and of_kept.is_file() and is_usable(of_kept):
+                # Late plays change the counts of their users alone.
+                users = gained.new(day, [columns.USER_ID])[columns.USER_ID].unique().implode()
+                rows, videos = _of_day(day, files[day], changes, settings, users)
+                others_of_day = pl.scan_parquet(of_kept).filter(~pl.col(columns.USER_ID).is_in(users))
+                of_day = before.filter(pl.col(VISIBLE) == day + timedelta(days=1))
+                read[day] = (
+                    pl.concat([others_of_day.collect(), rows]),
+                    pl.concat([of_day, videos]).unique(columns.VIDEO_ID).sort(columns.VIDEO_ID),
+                )
+            else:
+                read[day] = _of_day(day, files[day], changes, settings)
         seen_again = pl.Series([day + timedelta(days=1) for day in again], dtype=pl.Date).implode()
         videos = pl.concat(
             [before.filter(~pl.col(VISIBLE).is_in(seen_again)), *(of_day for _, of_day in read.values())]
@@ -133,10 +149,18 @@ def _summed(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_day(
-    day: date, path: Path, changes: pl.DataFrame, settings: FeatureNeeds
+    day: date, path: Path, changes: pl.DataFrame, settings: FeatureNeeds, users: pl.Series | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows and the videos of a day's plays."""
-    plays = read_days([path], _READ)
+    """The rows and the videos of a day's plays.
+
+    Args:
+        users: in one row; only plays of these users. None for all.
+    """
+    require_as_written([path])
+    scan = pl.scan_parquet(path, hive_partitioning=False)
+    if users is not None:
+        scan = scan.filter(pl.col(columns.USER_ID).is_in(users))
+    plays = scan.select(_READ).collect()
     liked = is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings.data)
     seen = pl.lit(day + timedelta(days=1)).alias(VISIBLE)
     cells = plays.select(columns.VIDEO_ID).unique().sort(columns.VIDEO_ID).with_columns(seen)

@@ -3,23 +3,22 @@
 On a cluster the days are split into one piece per core, and each piece is summed by a task.
 
 Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads add
-them up, and old sums plus new ones are the sums of all. Old sums are used for the days before the first one
-whose file has changed. From there on, days whose files have changed are summed again; of the others only the
-first plays are counted again, because which play of a pair is the first depends on the days before. A cluster
-sums all of these days again.
+them up, and old sums plus those of new plays are the sums of all. A late play may also change which play of
+its pair was the first. If a day has lost plays, or on a cluster, all days are summed again from the first one
+that has changed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
 from pathlib import Path
 
 import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
+from nightreel.core.checksums import require_as_written
 from nightreel.core.cluster import run_all
 from nightreel.core.play_days import (
     cut,
@@ -33,10 +32,12 @@ from nightreel.core.play_days import (
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.earlier_pairs import DAYS_BEHIND, EarlierPairs
+from pipelines.features.first_days import DAY, FIRST_DAY, moved_first_days
+from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
-from pipelines.local_days import INSTANT, end_of_day, ends_of_days
+from pipelines.local_days import INSTANT, end_of_day, ends_of_dates, ends_of_days
 
 FOLDER = "daily_sums"
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
@@ -103,16 +104,45 @@ class DailySums:
 def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = False) -> DailySums:
     """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night.
 
-    The sums of days before the first one that has changed are read, not made again.
+    Kept sums are read, and corrected for the plays that came since, not made again.
     """
     folder = settings.paths.state / FOLDER
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
-    digests = digests_of_days(interactions)
     files = [*files_of_sums(folder), *SeenPairs.files(folder)]
     known = {} if force else recorded_days(folder, decisive, files)
-    kept = unchanged_days(known, digests)
-    by_day = files_by_day(interactions)
-    days = list(by_day.values())
+    gained = GainedPlays.since(known, interactions)
+    is_split = number_of_pieces(gained.rows_at_most, settings.cluster) > 1
+    if not known or gained.lost or is_split:
+        total, seen, earlier = _from_first_change(interactions, known, settings)
+    else:
+        total, seen, earlier = _corrected(gained, settings)
+    days = list(files_by_day(interactions).values())
+    if len(days) - earlier.days > 2 * DAYS_BEHIND:
+        pairs = earlier.pairs()
+        _mark(pairs, days[earlier.days : -DAYS_BEHIND])
+        earlier = EarlierPairs(len(days) - DAYS_BEHIND, pairs)
+    with atomic_write(folder, checksum=True) as temporary:
+        temporary.mkdir()
+        frames = (total.users, total.videos, total.durations)
+        for frame, path in zip(frames, files_of_sums(temporary), strict=True):
+            frame.write_parquet(path)
+        seen.write(temporary)
+        earlier.write(temporary)
+        write_record(temporary, decisive, digests_of_days(interactions))
+    return total
+
+
+def _from_first_change(
+    interactions: Path, known: Mapping[date, str], settings: FeatureNeeds
+) -> tuple[DailySums, SeenPairs, EarlierPairs]:
+    """The sums, of which those of the first day that differs and of all later days are made from the plays.
+
+    Args:
+        known: the digests of the days whose sums are kept.
+    """
+    folder = settings.paths.state / FOLDER
+    kept = unchanged_days(known, digests_of_days(interactions))
+    days = list(files_by_day(interactions).values())
     before, new = days[: len(kept)], days[len(kept) :]
     pieces = number_of_pieces(rows_of(new), settings.cluster)
     sums = [kept_sums(folder, kept, settings.data)] if kept else []
@@ -126,64 +156,100 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
         _mark(seen, before[earlier.days :])
     if pieces == 1:
         done = len(before)
-        for is_same, some in groupby(list(by_day)[done:], key=lambda day: known.get(day) == digests[day]):
-            for paths in in_parts([by_day[day] for day in some]):
-                if earlier.days < done <= len(days) - DAYS_BEHIND:
-                    earlier = EarlierPairs(done, deepcopy(seen))
-                part = dict(list(by_day.items())[done : done + len(paths)])
-                sums.append(
-                    _counted_again(kept_sums(folder, part, settings.data), part, seen, settings.data)
-                    if is_same
-                    else _sums_of(paths, seen, settings.data)
-                )
-                done += len(paths)
+        for paths in in_parts(new):
+            if earlier.days < done <= len(days) - DAYS_BEHIND:
+                earlier = EarlierPairs(done, deepcopy(seen))
+            sums.append(_sums_of(paths, seen, settings.data))
+            done += len(paths)
     else:
         _mark(seen, new)
         parts = cut(new, pieces)
         starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
         tasks = [(days[:start], part, settings.data) for start, part in zip(starts, parts, strict=True)]
         sums += run_all(settings.cluster, _sums_after, tasks)
-    if len(days) - earlier.days > 2 * DAYS_BEHIND:
+    return DailySums.together(sums), seen, earlier
+
+
+def _corrected(gained: GainedPlays, settings: FeatureNeeds) -> tuple[DailySums, SeenPairs, EarlierPairs]:
+    """The kept sums, with what the days have gained since."""
+    folder = settings.paths.state / FOLDER
+    kept = kept_sums(folder, gained.known, settings.data)
+    seen, earlier = SeenPairs.read(folder), EarlierPairs.read(folder)
+    recorded = sorted(gained.known)
+    covered = recorded[earlier.days - 1] if earlier.days else None
+    parts, repeated, of_covered, lengths = [], [], [], [kept.durations]
+    for day in gained.days:
+        plays = gained.new(day, _COLUMNS)
+        stamped = _stamped(plays, seen, settings.data)
+        part = DailySums.of(stamped)
+        parts.append(part)
+        if day in gained.known:
+            # The last play of the day may be a late one.
+            lengths.append(_durations(day, gained, plays[columns.VIDEO_ID].unique(), settings.data))
+        else:
+            lengths.append(part.durations)
+        if day < recorded[-1]:
+            repeats = stamped.filter(~pl.col(NEW_PAIR)).select(*_PAIR, pl.lit(day).alias(DAY))
+            repeated.append(repeats)
+        if covered is not None and day <= covered:
+            of_covered.append(plays)
+    changes = [(part.users, part.videos) for part in parts]
+    if repeated:
+        moved = moved_first_days(pl.concat(repeated), gained, earlier)
+        changes += _changes_of_first(moved, settings.data)
+    if covered is not None and of_covered:
         pairs = earlier.pairs()
-        _mark(pairs, days[earlier.days : -DAYS_BEHIND])
-        earlier = EarlierPairs(len(days) - DAYS_BEHIND, pairs)
-    total = DailySums.together(sums)
-    with atomic_write(folder, checksum=True) as temporary:
-        temporary.mkdir()
-        frames = (total.users, total.videos, total.durations)
-        for frame, path in zip(frames, files_of_sums(temporary), strict=True):
-            frame.write_parquet(path)
-        seen.write(temporary)
-        earlier.write(temporary)
-        write_record(temporary, decisive, digests)
-    return total
+        for plays in of_covered:
+            pairs.mark(plays[columns.USER_ID], plays[columns.VIDEO_ID])
+        earlier = EarlierPairs(sum(day <= covered for day in gained.files), pairs)
+    users, videos = (
+        _plus(frame, key, [change[at] for change in changes])
+        for at, (frame, key) in enumerate(zip((kept.users, kept.videos), _PAIR, strict=True))
+    )
+    of_days = [columns.VIDEO_ID, columns.EVENT_TIMESTAMP]
+    durations = pl.concat(lengths).unique(of_days, keep="last", maintain_order=True).sort(of_days)
+    return DailySums(users, videos, durations), seen, earlier
+
+
+def _durations(day: date, gained: GainedPlays, videos: pl.Series, settings: DataSettings) -> pl.DataFrame:
+    """`durations` of some videos on a day, from all of its plays."""
+    require_as_written([gained.files[day]])
+    plays = pl.scan_parquet(gained.files[day], hive_partitioning=False)
+    of_videos = plays.filter(pl.col(columns.VIDEO_ID).is_in(videos.implode()))
+    lengths = of_videos.select(columns.VIDEO_ID, columns.VIDEO_DURATION).collect()
+    stamp = pl.lit(end_of_day(day, settings.zone), dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
+    last = lengths.unique(columns.VIDEO_ID, keep="last", maintain_order=True)
+    return last.select(columns.VIDEO_ID, stamp, columns.VIDEO_DURATION)
+
+
+def _changes_of_first(moved: pl.DataFrame, settings: DataSettings) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
+    """For users and for videos the sums that move each pair's first play to another day.
+
+    Args:
+        moved: as `moved_first_days` gives it.
+    """
+    found = []
+    for name, change in ((DAY, 1), (FIRST_DAY, -1)):
+        stamps = ends_of_dates(moved[name], settings.zone)
+        sums = [pl.lit(change if one == NEW_PAIR else 0, dtype=pl.Int64).alias(one) for one in _SUMMED]
+        rows = moved.select(*_PAIR, stamps.alias(columns.EVENT_TIMESTAMP), *sums)
+        found.append((rows.drop(columns.VIDEO_ID), rows.drop(columns.USER_ID)))
+    return found
+
+
+def _plus(kept: pl.DataFrame, key: str, changes: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Kept sums of users or videos, and what is to be added to them."""
+    by = [key, columns.EVENT_TIMESTAMP]
+    added = pl.concat([kept.clear(), *(change.select(kept.columns) for change in changes)])
+    is_changed = pl.col(columns.EVENT_TIMESTAMP).is_in(added[columns.EVENT_TIMESTAMP].unique().implode())
+    changed = pl.concat([kept.filter(is_changed), added]).group_by(by).agg(pl.col(_SUMMED).sum())
+    return pl.concat([kept.filter(~is_changed), changed.select(kept.columns)]).sort(by)
 
 
 def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> DailySums:
     """The sums of these days; `seen` has the pairs of all earlier days, and gets those of these days."""
     plays = read_days(paths, _COLUMNS)
     return DailySums.of(_stamped(plays, seen, settings))
-
-
-def _counted_again(
-    kept: DailySums, days: Mapping[date, Path], seen: SeenPairs, settings: DataSettings
-) -> DailySums:
-    """The kept sums of these days, with their first plays counted again; `seen` as for `_sums_of`."""
-    first: dict[str, list[pl.DataFrame]] = {key: [] for key in _PAIR}
-    for day, path in days.items():
-        pairs = read_days([path], _PAIR)
-        is_first = seen.add(pairs[columns.USER_ID], pairs[columns.VIDEO_ID]).cast(pl.Int64).alias(NEW_PAIR)
-        stamp = pl.lit(end_of_day(day, settings.zone), dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
-        for key, found in first.items():
-            counts = pl.DataFrame([pairs[key], is_first]).group_by(key).agg(pl.col(NEW_PAIR).sum())
-            found.append(counts.with_columns(stamp))
-    users, videos = (
-        frame.drop(NEW_PAIR)
-        .join(pl.concat(first[key]), on=[key, columns.EVENT_TIMESTAMP], how="left")
-        .select(frame.columns)
-        for frame, key in ((kept.users, columns.USER_ID), (kept.videos, columns.VIDEO_ID))
-    )
-    return DailySums(users, videos, kept.durations)
 
 
 def _sums_after(before: list[Path], paths: list[Path], settings: DataSettings) -> DailySums:
@@ -211,12 +277,19 @@ def kept_sums(folder: Path, days: Collection[date], settings: DataSettings) -> D
         folder: FOLDER in the home's state, which has them.
         days: some of those that are kept.
     """
-    ends = pl.Series([end_of_day(day, settings.zone) for day in days], dtype=INSTANT).implode()
-    users, videos, durations = (
-        pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))
-        for path in files_of_sums(folder)
-    )
+    users, videos, durations = (_of_days(path, days, settings).collect() for path in files_of_sums(folder))
     return DailySums(users, videos, durations)
+
+
+def plays_of_users(folder: Path, days: Collection[date], settings: DataSettings) -> pl.DataFrame:
+    """user_id and the number of its `plays` on some of the days whose sums are kept."""
+    users = _of_days(files_of_sums(folder)[0], days, settings)
+    return users.group_by(columns.USER_ID).agg(pl.col(PLAYS).sum()).collect()
+
+
+def _of_days(path: Path, days: Collection[date], settings: DataSettings) -> pl.LazyFrame:
+    ends = pl.Series([end_of_day(day, settings.zone) for day in days], dtype=INSTANT).implode()
+    return pl.scan_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))
 
 
 def _stamped(plays: pl.DataFrame, seen: SeenPairs, settings: DataSettings) -> pl.DataFrame:

@@ -10,8 +10,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
 from nightreel.core.checksums import is_usable
 from pipelines.features.seen_pairs import SeenPairs
+from pipelines.features.stored_pairs import StoredPairs, in_groups
+from pipelines.pair_bits import bits_at
 
 # Plays that come later than this many days after their own are rare.
 DAYS_BEHIND = 14
@@ -49,13 +54,26 @@ class EarlierPairs:
         """A copy of the pairs, which may be added to."""
         return SeenPairs.read(self.known) if isinstance(self.known, Path) else deepcopy(self.known)
 
+    def has(self, user_id: pl.Series, video_id: pl.Series) -> pl.Series:
+        """Whether each pair is among them; of stored pairs, only those of these users are read."""
+        if not isinstance(self.known, Path):
+            return self.known.has(user_id, video_id)
+        stored = StoredPairs(self.known)
+        videos, video = np.unique(video_id.to_numpy(), return_inverse=True)
+        rows, bits = stored.rows_of(user_id.to_numpy()), stored.over(videos)
+        found = np.zeros(len(rows), dtype=np.bool_)
+        for some in in_groups(np.argsort(rows)):
+            found[some] = bits_at(bits.read(rows[some]), np.arange(len(some)), video[some])
+        return pl.Series(found)
+
     def write(self, folder: Path) -> None:
         """Keep them for another night, with what else is kept in the folder."""
         own = folder / _FOLDER
         own.mkdir()
         if isinstance(self.known, Path):
             for path in SeenPairs.files(self.known):
-                shutil.copyfile(path, own / path.name)
+                # With its time of modification, by which its checksum holds on.
+                shutil.copy2(path, own / path.name)
         else:
             self.known.write(own)
         (own / _RECORD).write_text(json.dumps(self.days), encoding="utf-8")

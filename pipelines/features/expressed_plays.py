@@ -27,11 +27,18 @@ class ExpressedPlays:
     Many plays are of one video and day, so a group is looked up once for each of these cells.
     """
 
-    def __init__(self, views: Collection[View], settings: FeatureNeeds, files: list[Path]) -> None:
+    def __init__(
+        self,
+        views: Collection[View],
+        settings: FeatureNeeds,
+        files: list[Path],
+        only: pl.Series | None = None,
+    ) -> None:
         """Read the columns that the views need.
 
         Args:
             files: of the days to read, at least one.
+            only: of the key with this name, plays of these ids alone; None for all.
         """
         self._settings = settings
         require_as_written(files)
@@ -45,6 +52,8 @@ class ExpressedPlays:
             columns.PLAY_DURATION,
         }
         needed = always.union(*(roots_of(view) for view in views))
+        if only is not None:
+            scan = scan.filter(pl.col(only.name).is_in(only.implode()))
         plays = scan.select(name for name in scan.collect_schema() if name in needed).collect()
         plays = plays.with_columns(
             is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings.data).alias(LIKED),

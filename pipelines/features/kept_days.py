@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
-from nightreel.core import columns
 from nightreel.core.artefacts import fingerprint
-from nightreel.core.play_days import digests_of_days, files_by_day
 from nightreel.core.settings.needs import LogNeeds
-from pipelines.arrivals import arrivals_in, digest_until
-from pipelines.features.daily_sums import FOLDER, PLAYS, SETTINGS, files_of_sums, kept_sums
+from pipelines.features.daily_sums import FOLDER, SETTINGS, files_of_sums, plays_of_users
+from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.recorded_days import recorded_days
 from pipelines.features.stored_pairs import StoredPairs, files_of_pairs
 
@@ -44,27 +41,17 @@ class KeptDays:
         files = [*files_of_sums(folder), *files_of_pairs(folder)]
         decisive = fingerprint(settings=settings.chosen(SETTINGS))
         known = recorded_days(folder, decisive, files)
-        digests = digests_of_days(settings.paths.interactions)
-        by_day = files_by_day(settings.paths.interactions)
-        if not known or not known.keys() <= digests.keys():
+        if not known:
             return None
-        same = tuple(day for day, digest in known.items() if digests[day] == digest)
-        until = {day: _as_of_digest(by_day[day], known[day]) for day in known.keys() - set(same)}
-        found = {day: instant for day, instant in until.items() if instant is not None}
-        if len(found) < len(until):
+        gained = GainedPlays.since(known, settings.paths.interactions)
+        if gained.lost:
             return None
+        same = tuple(day for day in known if day not in gained.until)
         try:
-            users = kept_sums(folder, same, settings.data).users
+            plays = plays_of_users(folder, same, settings.data)
             pairs = StoredPairs(folder)
         except (OSError, pl.exceptions.PolarsError, pa.ArrowException):
             return None
         if recorded_days(folder, decisive, files) != known:
             return None
-        plays = users.group_by(columns.USER_ID).agg(pl.col(PLAYS).sum())
-        return cls(same, found, pairs, plays)
-
-
-def _as_of_digest(path: Path, digest: str) -> datetime | None:
-    """When the last play of a day's file with this digest arrived; None if it never had the digest."""
-    earlier = sorted(arrivals_in(path))[:-1]
-    return next((instant for instant in reversed(earlier) if digest_until(path, instant) == digest), None)
+        return cls(same, gained.until, pairs, plays)

@@ -12,6 +12,7 @@ import polars as pl
 from pipelines.features.stored_pairs import StoredPairs, files_of_pairs, in_groups, write_pairs
 from pipelines.id_codes import IdCodes
 from pipelines.pair_bit_loops import set_bits
+from pipelines.pair_bits import bits_at
 
 _SLACK = 1.1
 _NOBODY = np.zeros(0, dtype=np.int64)
@@ -22,7 +23,7 @@ class SeenPairs:
 
     def __init__(self) -> None:
         self._users, self._videos = IdCodes(_NOBODY), IdCodes(_NOBODY)
-        self._bits = np.zeros((0, 0), dtype=np.uint8)
+        self._bits: np.ndarray = np.zeros((0, 0), dtype=np.uint8)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -58,6 +59,15 @@ class SeenPairs:
         """Add plays without finding out which of them are the first of their pair."""
         if not user_id.is_empty():
             self._first(user_id, video_id)
+
+    def has(self, user_id: pl.Series, video_id: pl.Series) -> pl.Series:
+        """Whether each pair is among them."""
+        user, has_user = self._users.known(user_id.to_numpy())
+        video, has_video = self._videos.known(video_id.to_numpy())
+        asked = np.flatnonzero(has_user & has_video)
+        found = np.zeros(len(user_id), dtype=np.bool_)
+        found[asked] = bits_at(self._bits, user[asked], video[asked])
+        return pl.Series(found)
 
     def _first(self, user_id: pl.Series, video_id: pl.Series) -> np.ndarray:
         user, video = self._users.of(user_id.to_numpy()), self._videos.of(video_id.to_numpy())

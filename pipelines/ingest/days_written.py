@@ -1,7 +1,7 @@
 """A table of days while ingest adds to it: only days with new rows are read and written."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.checksums import is_usable
+from nightreel.core.checksums import is_usable, recorded_digest
 from nightreel.core.errors import NightreelError
-from nightreel.core.play_days import day_file, files_by_day
+from nightreel.core.play_days import day_file, files_by_day, newest_in
+from pipelines.arrivals import earlier_digests_file, read_earlier_digests, write_earlier_digests
 from pipelines.ingest.output import Output
 from pipelines.ingest.reject_columns import LINE
 from pipelines.local_days import days_of
@@ -130,6 +131,7 @@ class DaysWritten:
         self._present = files_by_day(folder)
         self._kept = dict(self._present) if rows else {}
         self._written: dict[date, Path] = {}
+        self._digests = read_earlier_digests(folder) if rows else {}
         self._ids: dict[str, list[np.ndarray]] = {key: [self._known_ids(key)] if rows else [] for key in keys}
         self.rows, self.raw_rows = rows, raw_rows
 
@@ -147,14 +149,16 @@ class DaysWritten:
             raise DamagedDayError(f"{self._kept[day]}: not as it was written.", "Rebuild the table.")
         return pl.read_parquet(self._kept[day])
 
-    def put(self, day: date, rows: pl.DataFrame, *, before: int) -> None:
+    def put(self, day: date, rows: pl.DataFrame, *, before: int, arrived: datetime | None = None) -> None:
         """Write a day's rows.
 
         Args:
             rows: of a log, in order of time.
             before: the day's number of rows so far.
+            arrived: when the new plays did, if later than all others, which stay as they are; else None.
         """
         path = day_file(self._folder, day)
+        self._note_digest(day, arrived)
         # The same rows give the same bytes, however they came together.
         rows.rechunk().write_parquet(self._output.new(path), statistics=True)
         self._written[day] = path
@@ -182,6 +186,9 @@ class DaysWritten:
         for day, path in self._kept.items():
             if day not in self._written:
                 self._output.keep(path)
+        digests = [earlier_digests_file(self._folder)] if self._digests else []
+        for path in digests:
+            write_earlier_digests(self._output.new(path), self._digests)
         days = sorted({*self._kept, *self._written})
         size: dict[str, int | None] = {"rows": self.rows, "users": None, "videos": None}
         for name, key in (("users", columns.USER_ID), ("videos", columns.VIDEO_ID)):
@@ -189,7 +196,22 @@ class DaysWritten:
                 ids = np.unique(np.concatenate(self._ids[key] or [np.zeros(0, dtype=np.int64)]))
                 pl.DataFrame({key: ids}).write_parquet(self._output.new(self._ids_file(key)))
                 size[name] = len(ids)
-        return [*(day_file(self._folder, day) for day in days), *map(self._ids_file, self._ids)], size
+        files = [day_file(self._folder, day) for day in days]
+        return [*files, *map(self._ids_file, self._ids), *digests], size
+
+    def _note_digest(self, day: date, arrived: datetime | None) -> None:
+        """Note the digest that a day's file has before late plays, by which later steps recognise it."""
+        noted = self._digests.pop(day, {})
+        if arrived is None:
+            return
+        noted = {at: digest for at, digest in noted.items() if at < arrived}
+        if day in self._kept and day not in self._written:
+            until = newest_in(self._kept[day], columns.CREATED_TIMESTAMP)
+            digest = recorded_digest(self._kept[day])
+            if until is not None and until < arrived and digest is not None:
+                noted[until] = digest
+        if noted:
+            self._digests[day] = noted
 
     def _ids_file(self, key: str) -> Path:
         return self._folder.parent / "keys" / self._folder.name / f"{key}.parquet"

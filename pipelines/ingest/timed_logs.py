@@ -128,7 +128,7 @@ def _merge(days: DaysWritten, delivery: Delivery, work: Work) -> DeliveryRecord:
         before = now if now is not None else plays.clear()
         whole, new = add_plays(Known(before, before.clear()), plays)
         if new:
-            days.put(day, whole.table, before=before.height)
+            days.put(day, whole.table, before=before.height, arrived=delivery.arrived)
         added += new
     return delivered(table, delivery, work, added=added)
 

@@ -17,10 +17,12 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
 from nightreel.operations.incoming import merge_deliveries
+from pipelines.arrivals import earlier_digests_file
 from pipelines.collaborative.late_plays import Arrivals
 from pipelines.features import build_features
 from pipelines.features.earlier_pairs import DAYS_BEHIND
 from pipelines.ingest import days_written, ingest
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, RawLog
 from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight, settings_for
 from tests.fixtures.tables import read_source, read_table
@@ -84,6 +86,10 @@ def test_a_day_without_its_late_plays_has_the_digest_that_it_had(tmp_path: Path)
         found.append(Arrivals.of(home.paths.interactions))
     assert len({one.digests[FIRST_DAY] for one in found}) == 3
     arrived = sorted(found[-1].plays[FIRST_DAY])
+    for one, instant in zip(found, arrived, strict=True):
+        assert found[-1].digests_before(cutoff, instant, home.data.zone) == one.digests
+    # The same where ingest has noted nothing.
+    earlier_digests_file(home.paths.interactions).unlink()
     for one, instant in zip(found, arrived, strict=True):
         assert found[-1].digests_before(cutoff, instant, home.data.zone) == one.digests
 
@@ -169,6 +175,43 @@ def test_features_of_sixty_divisions_into_nights_are_those_of_all_plays_at_once(
     tmp_path_factory: pytest.TempPathFactory, at_once: Settings, night_of: list[int]
 ) -> None:
     _assert_same_sources(tmp_path_factory.mktemp("nights"), at_once, night_of)
+
+
+@hypothesis_settings(max_examples=3, deadline=None)
+@given(
+    night_of=st.lists(
+        st.sampled_from([0, 0, 0, 0, 0, 0, 0, 0, 1, 2]),
+        min_size=LOG.interactions.height,
+        max_size=LOG.interactions.height,
+    )
+)
+def test_kept_sums_corrected_for_late_plays_are_those_of_all_plays_at_once(
+    tmp_path_factory: pytest.TempPathFactory, at_once: Settings, night_of: list[int]
+) -> None:
+    """Days that have only gained plays are not summed again: `_from_first_change` is for the first night."""
+    summed: list[Path] = []
+    of = DAILY_SUMS._from_first_change
+
+    def noting(interactions: Path, known: object, settings: Settings) -> object:
+        summed.append(interactions)
+        return of(interactions, known, settings)
+
+    made = settings_for(tmp_path_factory.mktemp("arrived"))
+    night = pl.Series(night_of)
+    later = pl.lit(midnight(FIRST_DAY), dtype=INSTANT) + pl.lit(night) * timedelta(days=100)
+    arrived = pl.when(pl.lit(night) == 0).then(pl.lit(ALWAYS_KNOWN, dtype=INSTANT)).otherwise(later)
+    plays = LOG.interactions.with_columns(arrived.alias(columns.CREATED_TIMESTAMP))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DAILY_SUMS, "DAYS_BEHIND", 1)
+        patch.setattr(DAILY_SUMS, "_from_first_change", noting)
+        for until in sorted(set(night_of)):
+            LOG.with_interactions(plays.filter(night <= until)).write(made)
+            build_features(made)
+    assert len(summed) == 1
+    # ALS sees late plays when they have arrived; without arrivals it takes them as there from the start.
+    factors = {made.paths.feature_source(view) for view in (columns.USER_FACTORS, columns.VIDEO_FACTORS)}
+    for path in sorted({*made.paths.features.glob("*.parquet")} - factors):
+        assert read_source(path).equals(read_source(at_once.paths.features / path.name)), path.name
 
 
 def _assert_same_sources(folder: Path, at_once: Settings, night_of: list[int]) -> None:
