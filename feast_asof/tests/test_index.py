@@ -80,13 +80,13 @@ def test_sorting_and_searching_are_numpys(top: int) -> None:
 
 @pytest.mark.parametrize("shape", ["runs", "a long run", "by key", "dense"])
 def test_large_sources_find_what_numpy_finds(shape: str) -> None:
-    """In order of time, as a log is, or by key; short runs of keys or a long one; few instants or many."""
+    """In order of time, as a log is, or by key; short runs of values or a long one; few instants or many."""
     random = np.random.default_rng(4)
     rows, asked = 70_000, 20_000
     keys = random.integers(0, 900, rows)
-    if shape == "a long run":
-        keys[random.random(rows) < 0.4] = 5
     times = np.sort(random.choice(50 if shape == "dense" else 10**12, rows))
+    if shape == "a long run":
+        keys[20_000:50_000], times[20_000:50_000] = 5, times[20_000]
     if shape == "by key":
         order = np.argsort(keys, kind="stable")
         keys, times = keys[order], times[order]

@@ -21,7 +21,7 @@ import sys
 import asof_fixtures.unchecked
 from pathlib import Path
 from feast import FeatureStore, RepoConfig
-from feast_asof.reading import POOL
+from feast_asof.memory import POOL
 
 folder, *references = sys.argv[1:]
 store = FeatureStore(config=RepoConfig(

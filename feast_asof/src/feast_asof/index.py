@@ -17,6 +17,7 @@ from feast_asof.search import (
     Int64Array,
     Runs,
     distinct,
+    is_ascending,
     search,
     stable_order,
     stable_order_of_few,
@@ -27,6 +28,8 @@ NO_ROW = -1
 # If keys times distinct times are at most this many times the rows, as with daily values, every answer is
 # computed beforehand, which is several times as fast as a search for each.
 DENSE_PER_ROW = 8
+# Instants of so many rows are looked at to see that a source has too many for that.
+SAMPLE_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class TimeRanks:
     def of(self, values: Int64Array) -> Int64Array:
         """Rank of the newest instant at or before each value."""
         if self.instants is not None:
+            if len(self.instants) < len(values) and is_ascending(values):
+                # The values between two instants follow each other.
+                bounds = np.searchsorted(values, self.instants)
+                return np.repeat(np.arange(self.size + 1), np.diff(bounds, prepend=0, append=len(values)))
             return search(self.instants, values, "right")
         before = self.first - 1
         return np.clip(values, before, before + self.size) - before
@@ -64,9 +71,10 @@ class AsOfIndex:
         packed: int64 [rows], ascending, key code * stride + rank of the time; NO_ROW for rows that nothing
             matches.
         created: of the sorted rows; None unless it is used as a filter.
+        stride: distance between the packed values of two consecutive keys.
         answers: int32, the sorted row that a lookup of each possible packed value finds; None if there are
             too many values.
-        runs: of the keys in `packed`; None if there are answers, or if a run is too long.
+        runs: of `packed`, each within a key; None if there are answers, or if a run is too long.
     """
 
     order: Int32Array | None
@@ -74,13 +82,9 @@ class AsOfIndex:
     keys: KeyCodes
     ranks: TimeRanks
     created: Instants | None
+    stride: int
     answers: Int32Array | None
     runs: Runs | None
-
-    @property
-    def stride(self) -> int:
-        """Distance between the packed values of two consecutive keys."""
-        return self.ranks.size + 1
 
     def lookup(self, keys: Sequence[pa.Array], times: Instants, ttl_us: int = 0) -> Int32Array:
         """The source row of each entity row.
@@ -97,24 +101,21 @@ class AsOfIndex:
         if len(self.packed) == 0 or self.packed[-1] < 0:
             return np.full(len(times), NO_ROW, dtype=np.int32)
         code = self.keys.codes(keys, len(times))
-        before = np.maximum(code, 0) * self.stride
+        has_key = code >= 0
+        every_key = bool(has_key.all())
+        before = (code if every_key else np.maximum(code, 0)) * self.stride
         asked = before + self.ranks.of(times.floor(self.ranks.unit))
-        found: Int64Array
-        if self.answers is not None:
-            found = self.answers[asked].astype(np.int64)
-        elif self.runs is not None:
-            found = self.runs.last(self.packed, asked, np.maximum(code, 0))
-        else:
-            found = _newest(self.packed, asked, before)
-        known = (code >= 0) & (found >= 0)
-        found = np.maximum(found, 0)
+        found = self._last(asked, before)
+        known = found >= 0
+        if not every_key:
+            known &= has_key
         if self.created is not None:
-            found, known = self._skip_created_later(found, known, before, times)
+            found, known = self._skip_created_later(np.maximum(found, 0), known, before, times)
         if ttl_us:
-            newest = self.ranks.instant(np.maximum(self.packed[found] - before, 1))
+            newest = self.ranks.instant(np.maximum(self.packed[np.maximum(found, 0)] - before, 1))
             known &= newest >= _oldest(times, ttl_us, self.ranks.unit)
-        rows = found if self.order is None else self.order[found]
-        return np.where(known, rows, NO_ROW).astype(np.int32, copy=False)
+        rows = found if self.order is None else self.order.take(found, mode="clip")
+        return (rows if known.all() else np.where(known, rows, NO_ROW)).astype(np.int32, copy=False)
 
     def last_rows(self) -> Int32Array:
         """The source row of each key's newest value: int32, in key order."""
@@ -122,6 +123,15 @@ class AsOfIndex:
         ends = np.append(code[1:] != code[:-1], True)[: len(code)] & (self.packed >= 0)
         rows = np.flatnonzero(ends) if self.order is None else self.order[ends]
         return rows.astype(np.int32)
+
+    def _last(self, asked: Int64Array, before: Int64Array) -> Int64Array:
+        """The sorted row that each packed value finds; negative if its key, from `before` on, has none."""
+        if self.answers is not None:
+            return self.answers.take(asked).astype(np.int64)
+        if self.runs is None:
+            return _newest(self.packed, asked, before)
+        found = self.runs.last(self.packed, asked)
+        return np.where(found >= self.runs.starts.take(before >> self.runs.bits), found, NO_ROW)
 
     def _skip_created_later(
         self, found: Int64Array, known: NDArray[np.bool_], before: Int64Array, times: Instants
@@ -158,7 +168,12 @@ def build_index(
     """
     codes, code = KeyCodes.of(keys, len(times))
     ranks, every_packed = _ranks(times, codes.size)
-    packed = code * (ranks.size + 1) + ranks.of(times.values)
+    is_dense = every_packed <= DENSE_PER_ROW * len(times)
+    run_bits = 0 if is_dense else _run_bits(every_packed, len(times))
+    # No run holds values of two keys.
+    stride = -(-(ranks.size + 1) >> run_bits) << run_bits
+    packed = code * stride
+    packed += ranks.of(times.values)
     packed[(code < 0) | times.missing] = NO_ROW
     order = _order_by_key(code, codes.size, times) if created is None else None
     if order is None:
@@ -166,34 +181,52 @@ def build_index(
     if order is not None:
         packed = packed[order]
         created = None if created is None else Instants(created.values[order], created.unit)
-    answers = None
-    if every_packed <= DENSE_PER_ROW * len(times):
-        every = np.arange(every_packed)
-        answers = _newest(packed, every, every - every % (ranks.size + 1)).astype(np.int32)
     return AsOfIndex(
         order=order,
         packed=packed,
         keys=codes,
         ranks=ranks,
         created=created if filter_by_created else None,
-        answers=answers,
-        runs=Runs.of(packed, codes.size, ranks.size + 1) if answers is None else None,
+        stride=stride,
+        answers=_answers(packed, codes.size, stride) if is_dense else None,
+        runs=None if is_dense else Runs.of(packed, codes.size * stride, run_bits),
     )
+
+
+def _run_bits(every_packed: int, rows: int) -> int:
+    """By how many bits the packed values of a run differ, if there are about as many runs as rows."""
+    return max(every_packed // max(rows, 1), 1).bit_length() - 1
+
+
+def _answers(packed: Int64Array, keys: int, stride: int) -> Int32Array:
+    """What a lookup of each possible packed value finds: the last sorted row of the same key up to it."""
+    answers = np.full(keys * stride, NO_ROW, dtype=np.int32)
+    first = int(np.searchsorted(packed, 0))
+    # Of equal values, the last one counts.
+    answers[packed[first:]] = np.arange(first, len(packed), dtype=np.int32)
+    by_key = answers.reshape(keys, stride)
+    np.maximum.accumulate(by_key, axis=1, out=by_key)
+    return answers
 
 
 def _ranks(times: Instants, keys: int) -> tuple[TimeRanks, int]:
     """The ranks of a source's times, and the number of packed values with this many keys."""
-    instants = distinct(times.values)
-    if len(instants) and instants[0] == MISSING:
-        instants = instants[1:]
-    if len(instants) == 0:
+    # More instants than these would take answers of more than DENSE_PER_ROW times the rows.
+    dense_instants = DENSE_PER_ROW * len(times) // max(keys, 1)
+    known = times.values[~times.missing] if np.any(times.missing) else times.values
+    if len(known) == 0:
         return TimeRanks(times.unit, 0, 0, None), keys
-    first = int(instants[0])
-    span = int(instants[-1]) - first + 1
-    every_packed = keys * (len(instants) + 1)
-    if every_packed > DENSE_PER_ROW * len(times) and keys * (span + 1) <= LATEST:
-        return TimeRanks(times.unit, first, span, None), every_packed
-    return TimeRanks(times.unit, first, len(instants), instants), every_packed
+    first = int(known.min())
+    span = int(known.max()) - first + 1
+    own_rank = TimeRanks(times.unit, first, span, None)
+    # Twice the span, as the values of a key are rounded up to whole runs.
+    fits = keys * 2 * (span + 1) <= LATEST
+    if fits and len(distinct(known[:: max(len(known) // SAMPLE_ROWS, 1)])) > dense_instants:
+        return own_rank, keys * (span + 1)
+    instants = distinct(known)
+    if fits and keys * (len(instants) + 1) > DENSE_PER_ROW * len(times):
+        return own_rank, keys * (span + 1)
+    return TimeRanks(times.unit, first, len(instants), instants), keys * (len(instants) + 1)
 
 
 def _oldest(times: Instants, ttl_us: int, unit: Unit) -> Int64Array:
@@ -215,7 +248,7 @@ def _newest(packed: Int64Array, asked: Int64Array, before: Int64Array) -> Int64A
 def _order_by_key(code: Int64Array, keys: int, times: Instants) -> Int32Array | None:
     """The order by (key, time) of a source that is in order of time, as a log is; None for others."""
     values = times.values
-    if len(values) == 0 or values[0] == MISSING or code.min() < 0 or np.any(values[1:] < values[:-1]):
+    if len(values) == 0 or values[0] == MISSING or code.min() < 0 or not is_ascending(values):
         return None
     return stable_order_of_few(code, keys).astype(np.int32)
 
@@ -223,7 +256,7 @@ def _order_by_key(code: Int64Array, keys: int, times: Instants) -> Int32Array | 
 def _order(packed: Int64Array, created: Instants | None) -> Int32Array | None:
     """The stable order by (packed, created); None if the rows are already in it."""
     if created is None:
-        if np.all(packed[1:] >= packed[:-1]):
+        if is_ascending(packed):
             return None
         return stable_order(packed - NO_ROW).astype(np.int32)
     tied = (packed[1:] == packed[:-1]) & (created.values[1:] >= created.values[:-1])

@@ -17,40 +17,65 @@ TABLE_PER_KEY = 16
 
 @dataclass(frozen=True)
 class _Column:
-    """The distinct values of a key column; `table`, if any, has the codes of integers from `low` on."""
+    """The distinct values of a key column.
+
+    Attributes:
+        low, span: integers from `low` on, `span` of them, have their codes by position; 0 if there are none.
+        table: the codes of those integers; None if each of them occurs, so that the position is the code.
+    """
 
     values: pa.Array
     low: int
+    span: int
     table: Int32Array | None
 
     @classmethod
     def of(cls, column: pa.Array) -> "_Column":
+        if pa.types.is_int64(column.type) and len(column) > column.null_count:
+            bounds = pc.min_max(column)
+            low, span = bounds["min"].as_py(), bounds["max"].as_py() - bounds["min"].as_py() + 1
+            if span <= len(column):
+                return cls._of_range(column.drop_null(), low, span)
         values = pc.unique(column).drop_null()
         if not pa.types.is_int64(values.type) or len(values) == 0:
-            return cls(values, 0, None)
-        numbers = values.to_numpy(zero_copy_only=False)
-        low, high = int(numbers.min()), int(numbers.max())
-        if high - low > TABLE_PER_KEY * len(numbers):
-            return cls(values, 0, None)
-        table = np.full(high - low + 1, UNKNOWN, dtype=np.int32)
-        table[numbers - low] = np.arange(len(numbers), dtype=np.int32)
-        return cls(values, low, table)
+            return cls(values, 0, 0, None)
+        if span - 1 > TABLE_PER_KEY * len(values):
+            return cls(values, 0, 0, None)
+        table = np.full(span, UNKNOWN, dtype=np.int32)
+        table[values.to_numpy() - low] = np.arange(len(values), dtype=np.int32)
+        return cls(values, low, span, table)
+
+    @classmethod
+    def _of_range(cls, column: pa.Array, low: int, span: int) -> "_Column":
+        """Of as many integers as rows at most, which need not be hashed to find the distinct ones."""
+        occurs = np.zeros(span, dtype=bool)
+        occurs[column.to_numpy() - low] = True
+        positions = np.flatnonzero(occurs)
+        values = pa.array(positions + low)
+        if len(positions) == span:
+            return cls(values, low, span, None)
+        table = np.full(span, UNKNOWN, dtype=np.int32)
+        table[positions] = np.arange(len(positions), dtype=np.int32)
+        return cls(values, low, span, table)
 
     def codes(self, column: pa.Array) -> Int64Array:
         """Position of each value, int64; UNKNOWN for nulls and other values."""
         if pa.types.is_null(column.type) or pa.types.is_null(self.values.type):
             return np.full(len(column), UNKNOWN, dtype=np.int64)
-        if self.table is None or not pa.types.is_int64(column.type):
+        if not self.span or not pa.types.is_int64(column.type):
             found: pa.Array = pc.index_in(column, value_set=self.values).fill_null(UNKNOWN)
             return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
-        numbers = pc.fill_null(column, self.low).to_numpy(zero_copy_only=False)
+        numbers = column if not column.null_count else pc.fill_null(column, self.low)
+        position: Int64Array = numbers.to_numpy() - np.int64(self.low)
         # What lies below `low` comes out above all positions, without a sign.
-        position = (numbers - np.int64(self.low)).view(np.uint64)
-        inside = position < len(self.table)
+        inside = position.view(np.uint64) < self.span
         if column.null_count:
             inside &= column.is_valid().to_numpy(zero_copy_only=False)
-        codes = self.table[np.where(inside, position, 0)]
-        return np.where(inside, codes, UNKNOWN).astype(np.int64, copy=False)
+        if not inside.all():
+            position = np.where(inside, position, 0)
+            codes = position if self.table is None else self.table.take(position)
+            return np.where(inside, codes, UNKNOWN).astype(np.int64, copy=False)
+        return position if self.table is None else self.table.take(position).astype(np.int64)
 
 
 @dataclass(frozen=True)

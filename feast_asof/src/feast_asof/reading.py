@@ -1,26 +1,20 @@
 """Reads columns into memory, in few chunks and with little memory besides the columns themselves."""
 
-import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs
+import pyarrow.parquet as pq
 
-from feast_asof.search import Int32Array
+from feast_asof.memory import POOL
 
 # Rows of a piece at most: a row group is decoded at once, and its columns seldom have to be put together.
 PIECE_ROWS = 1 << 20
 # Bytes read at a time from a column of a local file.
 READ_BYTES = 1 << 17
-# Columns are large, few, and written once. Arrow's own pool takes up to three times as long for new memory
-# (measured with mimalloc 3.4), and gives it back late.
-POOL = pa.system_memory_pool()
-# Giving memory back takes some milliseconds, so it is done only once this many bytes were freed.
-GIVEN_BACK_BYTES = 1 << 22
 
 
 class Rows(Protocol):
@@ -55,48 +49,32 @@ def in_one_chunk(table: pa.Table, names: Sequence[str] | None = None) -> pa.Tabl
     return table
 
 
-def give_back(freed_bytes: int) -> None:
-    """Return about `freed_bytes` of free memory to the system; without glibc, do nothing.
+@dataclass(frozen=True)
+class OpenFile:
+    """A local parquet file that is held open: its rows stay the same, even if another file takes its path."""
 
-    glibc keeps what a thread has freed for that thread, and the next column is allocated elsewhere.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if freed_bytes >= GIVEN_BACK_BYTES else None
-    if trim is not None:
-        trim(0)
+    file: pa.NativeFile
+    metadata: pq.FileMetaData
 
-
-class Gathering:
-    """Gathers rows of columns by position; a position of -1 gives null."""
-
-    def __init__(self, positions: Int32Array) -> None:
-        unknown = positions < 0
-        self._unknown = unknown.nonzero()[0]
-        nulls = None
-        if len(self._unknown):
-            nulls = pa.py_buffer(np.packbits(~unknown, bitorder="little"))
-            positions = positions.clip(0)
-        buffer, rows = pa.py_buffer(np.ascontiguousarray(positions)), len(positions)
-        count = len(self._unknown)
-        # Arrow gathers without nulls several times as fast; which rows are null is the same in every column.
-        self._any_rows = pa.Array.from_buffers(pa.int32(), rows, [None, buffer], null_count=0)
-        self._rows = pa.Array.from_buffers(pa.int32(), rows, [nulls, buffer], null_count=count)
-
-    def of(self, column: pa.Array) -> pa.Array:
-        """A column's values at the positions."""
-        numbers = _numbers(column.type)
-        if not len(self._unknown) or numbers is None or column.null_count or not len(column):
-            return pc.take(column, self._rows, boundscheck=False, memory_pool=POOL)
-        values = pc.take(column, self._any_rows, boundscheck=False, memory_pool=POOL).buffers()[1]
-        # No value of another row is hidden below a null.
-        np.frombuffer(values, numbers)[self._unknown] = 0
-        nulls = self._rows.buffers()[0]
-        return pa.Array.from_buffers(
-            column.type, len(self._rows), [nulls, values], null_count=self._rows.null_count
+    @classmethod
+    def of(cls, dataset: ds.Dataset | Rows, columns: Sequence[str]) -> "OpenFile | None":
+        """The file with these columns of a dataset; None unless they are in one local file, as they are."""
+        if not isinstance(dataset, ds.FileSystemDataset) or not isinstance(
+            dataset.filesystem, pa.fs.LocalFileSystem
+        ):
+            return None
+        if not isinstance(dataset.format, ds.ParquetFileFormat) or len(dataset.files) != 1:
+            return None
+        file = pa.OSFile(dataset.files[0])
+        with pq.ParquetFile(file) as parquet:
+            own, metadata = parquet.schema_arrow, parquet.metadata
+        same = all(
+            own.get_all_field_indices(name) and own.field(name).equals(dataset.schema.field(name))
+            for name in columns
         )
+        return cls(file, metadata) if same else None
 
-
-def _numbers(kind: pa.DataType) -> np.dtype[Any] | None:
-    """How NumPy sees the values of an Arrow type; None where they are not numbers of whole bytes."""
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind)):
-        return None
-    return np.dtype(f"u{kind.bit_width // 8}") if kind.bit_width <= 64 else None
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """These columns, each in one chunk. Threads may read at the same time."""
+        parquet = pq.ParquetFile(self.file, metadata=self.metadata, buffer_size=READ_BYTES, pre_buffer=False)
+        return in_one_chunk(parquet.read(list(columns), use_threads=False))

@@ -14,8 +14,10 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from feast_asof.entities import Entities, instant
 from feast_asof.errors import AsOfError
-from feast_asof.reading import give_back
+from feast_asof.memory import give_back
 from feast_asof.search import Int32Array
+from feast_asof.shared import SharedSource, SourceColumns
+from feast_asof.source_gathering import SourceGathering
 from feast_asof.times import one_chunk
 from feast_asof.views import JoinedView
 from feast_asof.writing import save_dataset, write_whole_file
@@ -175,29 +177,45 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        """The whole result. Sources that this job has not read yet are read and released one by one.
+        """The whole result. Sources that this job has not read yet are scanned and released one by one.
 
-        The largest comes first, while the result is still small.
+        The largest comes first, while the result is still small. Its columns are gathered while the next
+        source is indexed.
         """
-        columns: dict[str, list[pa.Array]] = {}
+        joined: dict[str, Mapping[str, pa.Array]] = {}
+        gathering: SourceGathering | None = None
         sources = dict.fromkeys(view.shared for view in self._views.values())
         for source in sorted(sources, key=lambda source: source.values, reverse=True):
-            views = [view for view in self._views.values() if view.shared is source]
-            kept = source.is_read or views[0].known is not None
-            positions = {view.name: self.positions(view.name) for view in views}
-            # Reading, indexing and looking up took about as much again as they left.
-            taken = sum(found.nbytes for found in positions.values())
-            taken += 0 if kept else sum(column.nbytes for column in source.read.columns.values())
-            give_back(taken)
-            columns |= {view.name: view.gather(positions.pop(view.name)) for view in views}
-            if not kept:
-                source.forget()
-                give_back(taken)
-                # A later read may find other rows.
-                for view in views:
-                    del self._positions[view.name]
-        joined = [column for name in self._views for column in columns[name]]
-        return pa.table([*self._entities.table.columns, *joined], schema=self.schema)
+            found, features = self._scan(source)
+            if gathering is not None:
+                joined |= gathering.result()
+            # The searches took at least as much again as the positions that they left.
+            give_back(2 * sum(positions.nbytes for _, positions in found))
+            gathering = SourceGathering(features, found)
+            if features.file is None:
+                # Two sources that are in memory as a whole would be much at a time.
+                joined |= gathering.result()
+                gathering = None
+                give_back(features.nbytes)
+            del features
+        if gathering is not None:
+            joined |= gathering.result()
+        columns = [column for view in self._views.values() for column in joined[view.name].values()]
+        return pa.table([*self._entities.table.columns, *columns], schema=self.schema)
+
+    def _scan(self, source: SharedSource) -> tuple[list[tuple[JoinedView, Int32Array]], SourceColumns]:
+        """Each view of a source with its positions, and the source's columns."""
+        views = [view for view in self._views.values() if view.shared is source]
+        if source.is_read or views[0].known is not None:
+            read = views[0].known or source.read
+            found = [(view, self.positions(view.name)) for view in views]
+            return found, SourceColumns(source.opened, None, read.columns)
+        indexes, columns = source.scan()
+        positions: dict[object, Int32Array] = {}
+        for view in views:
+            if view.finds_as not in positions:
+                positions[view.finds_as] = view.positions(self._entities.table, self._entities.times, indexes)
+        return [(view, positions[view.finds_as]) for view in views], columns
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()

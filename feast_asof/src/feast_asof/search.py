@@ -46,9 +46,14 @@ def stable_order_of_few(values: Int64Array, size: int) -> Int64Array:
     return np.argsort(values.astype(np.uint16), kind="stable")
 
 
+def is_ascending(values: Int64Array) -> bool:
+    """Whether no value is below the one before it."""
+    return bool(np.all(values[1:] >= values[:-1]))
+
+
 def distinct(values: Int64Array) -> Int64Array:
     """The distinct values, ascending. NumPy's `unique` hashes, which takes fifty times as long."""
-    ordered = np.sort(values)
+    ordered = values if is_ascending(values) else np.sort(values)
     first = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
     found: Int64Array = ordered[first]
     return found
@@ -65,7 +70,7 @@ def search(haystack: Int64Array, needles: Int64Array, side: Literal["left", "rig
     for start in range(0, len(needles), BLOCK_ROWS):
         block = needles[start : start + BLOCK_ROWS]
         answers = found[start : start + BLOCK_ROWS]
-        if np.all(block[1:] >= block[:-1]):
+        if is_ascending(block):
             answers[:] = np.searchsorted(haystack, block, side=side)
         else:
             order = stable_order(block) if block.min() >= 0 else np.argsort(block)
@@ -75,34 +80,42 @@ def search(haystack: Int64Array, needles: Int64Array, side: Literal["left", "rig
 
 @dataclass(frozen=True)
 class Runs:
-    """Where each key's values are in an ascending array.
+    """Where each run of an ascending array is: its non-negative values that differ in their last bits only.
 
     Attributes:
-        starts: int64 [keys], index of each key's first value.
-        longest: largest number of values of a key.
+        starts: int32, index of the first value of each run, or where it would be.
+        bits: by which the values of a run may differ.
+        longest: largest number of values of a run.
     """
 
-    starts: Int64Array
+    starts: Int32Array
+    bits: int
     longest: int
 
     @classmethod
-    def of(cls, haystack: Int64Array, keys: int, stride: int) -> "Runs | None":
-        """The runs of values from `key * stride` on; None if one is so long that `search` is faster."""
-        bounds = np.searchsorted(haystack, np.arange(keys + 1) * stride)
-        longest = int(np.diff(bounds).max(initial=0))
-        return cls(bounds[:-1], longest) if longest < LONG_RUN else None
+    def of(cls, haystack: Int64Array, end: int, bits: int) -> "Runs | None":
+        """The runs of values below `end`; None if one is so long that `search` is faster."""
+        negative = int(np.searchsorted(haystack, 0))
+        sizes = np.bincount(haystack[negative:] >> bits, minlength=(end - 1 >> bits) + 1)
+        longest = int(sizes.max(initial=0))
+        if longest >= LONG_RUN:
+            return None
+        starts = np.empty(len(sizes), dtype=np.int32)
+        starts[0] = negative
+        np.cumsum(sizes[:-1], out=starts[1:])
+        starts[1:] += negative
+        return cls(starts, bits, longest)
 
-    def last(self, haystack: Int64Array, needles: Int64Array, keys: Int64Array) -> Int64Array:
-        """Index of each needle's key's last value at or below the needle; -1 if there is none.
+    def last(self, haystack: Int64Array, needles: Int64Array) -> Int64Array:
+        """Index of the last value at or below each needle; -1 or another key's value if there is none.
 
-        One binary search for all needles at once, each within its key: a few steps in nearby memory.
+        One binary search for all needles at once, each within its run: a few steps in nearby memory.
         """
-        starts = self.starts[keys]
-        found = starts - 1
+        found = self.starts.take(needles >> self.bits).astype(np.int64)
+        found -= 1
         step = 1 << (self.longest.bit_length() - 1) if self.longest else 0
         while step:
-            # Past the end, the last value is asked again: it belongs to the last key.
+            # Past the end, the last value is asked again: it belongs to the last run.
             found += step * (haystack.take(found + step, mode="clip") <= needles)
             step >>= 1
-        found = np.minimum(found, len(haystack) - 1)
-        return np.where(found >= starts, found, -1)
+        return np.minimum(found, len(haystack) - 1)

@@ -15,6 +15,7 @@ from feast.repo_config import RepoConfig
 
 from feast_asof.index import AsOfIndex, build_index
 from feast_asof.keys import comparable
+from feast_asof.reading import OpenFile
 from feast_asof.sources import ParquetSource, open_source
 from feast_asof.times import one_chunk
 
@@ -41,6 +42,11 @@ class IndexedBy:
     created: str | None
     filter_by_created: bool
 
+    @property
+    def columns(self) -> list[str]:
+        """All of them."""
+        return [*self.keys, self.timestamp, *([self.created] if self.created else [])]
+
 
 @dataclass(frozen=True)
 class ReadSource:
@@ -50,10 +56,37 @@ class ReadSource:
     columns: Mapping[str, pa.Array]
 
 
+@dataclass(frozen=True)
+class SourceColumns:
+    """A source's features: those in memory, or all those of a file that is held open."""
+
+    source: ParquetSource
+    file: OpenFile | None
+    known: Mapping[str, pa.Array]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of each, if they are still to be read; else 0."""
+        return 0 if self.file is None else int(self.file.metadata.num_rows)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of those in memory."""
+        return sum(column.nbytes for column in self.known.values())
+
+    def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
+        """These, each in one chunk. Raises AsOfError if they cannot be read."""
+        if self.file is None:
+            return {name: self.known[name] for name in names}
+        table = self.source.read_open(self.file, names)
+        return {name: one_chunk(table[name]) for name in names}
+
+
 class SharedSource:
     """The source of one or several views, read when a value of any of them is first asked for.
 
-    All columns are read in one pass: between two, a file could be replaced, and rows would not match.
+    All columns are read in one pass, or from one file that is held open: between two passes, a file could be
+    replaced, and rows would not match.
     """
 
     def __init__(self, source: ParquetSource) -> None:
@@ -70,10 +103,26 @@ class SharedSource:
     @cached_property
     def read(self) -> ReadSource:
         """Every index and feature that a view needs. Raises AsOfError if the source cannot be read."""
+        table = replace(self.opened, original={}).read(self._columns())
+        return ReadSource(self._indexed(table), {name: one_chunk(table[name]) for name in self._features})
+
+    def scan(self) -> tuple[Mapping[IndexedBy, AsOfIndex], "SourceColumns"]:
+        """Every index, and the features to be read in pieces: of one local file, they are not read yet.
+
+        Raises AsOfError if the source cannot be read.
+        """
         source = replace(self.opened, original={})
-        table = source.read(self._columns())
-        indexes = {by: _indexed(replace(source, what=what), table, by) for by, what in self._indexes.items()}
-        return ReadSource(indexes, {name: one_chunk(table[name]) for name in self._features})
+        indexed = list(dict.fromkeys(name for by in self._indexes for name in by.columns))
+        file = source.hold_open([*indexed, *self._features])
+        if file is None:
+            read = self.read
+            self.forget()
+            return read.indexes, SourceColumns(source, None, read.columns)
+        return self._indexed(source.read_open(file, indexed)), SourceColumns(source, file, {})
+
+    def _indexed(self, table: pa.Table) -> dict[IndexedBy, AsOfIndex]:
+        source = replace(self.opened, original={})
+        return {by: _indexed(replace(source, what=what), table, by) for by, what in self._indexes.items()}
 
     @property
     def values(self) -> float:
@@ -97,10 +146,8 @@ class SharedSource:
         self.__dict__.pop("read", None)
 
     def _columns(self) -> list[str]:
-        names = dict.fromkeys(self._features)
-        for by in self._indexes:
-            names.update(dict.fromkeys([*by.keys, by.timestamp, *([by.created] if by.created else [])]))
-        return list(names)
+        indexed = [name for by in self._indexes for name in by.columns]
+        return list(dict.fromkeys([*self._features, *indexed]))
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process reads for itself; what this one has read may be large.

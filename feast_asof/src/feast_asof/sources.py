@@ -1,7 +1,8 @@
 """Sources as the join needs them: opened and checked early, their columns read late, into Arrow."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from feast.repo_config import RepoConfig
 from feast_asof.errors import AsOfError
 from feast_asof.lake_tables import ScannedRows, delta_options, is_iceberg, open_delta, open_iceberg
 from feast_asof.parquet import conflict_error, find_parquet
-from feast_asof.reading import in_one_chunk, read_table
+from feast_asof.reading import OpenFile, in_one_chunk, read_table
 from feast_asof.times import Instants, read_instants
 
 LOG = logging.getLogger(__name__)
@@ -60,11 +61,26 @@ class ParquetSource:
         names = {column: self.name_of(column) for column in columns}
         for column in names:
             self.type_of(column)
-        try:
+        with self._errors_named():
             read = in_one_chunk(read_table(self.dataset, list(dict.fromkeys(names.values()))))
+        return pa.table({column: read[name] for column, name in names.items()})
+
+    def hold_open(self, names: Sequence[str]) -> OpenFile | None:
+        """The one local file that has these columns, by their names in it; None for other sources."""
+        with self._errors_named():
+            return OpenFile.of(self.dataset, names)
+
+    def read_open(self, file: OpenFile, names: Sequence[str]) -> pa.Table:
+        """These columns, by their names in the file, each in one chunk."""
+        with self._errors_named():
+            return file.read(names)
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             raise AsOfError(f"{self.what}: {self.path} cannot be read: {error}") from None
-        return pa.table({column: read[name] for column, name in names.items()})
 
     def instants(self, table: pa.Table, column: str) -> Instants:
         """The event timestamps of `table`. Warns about rows without one: they match nothing."""

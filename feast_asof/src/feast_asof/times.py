@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_asof.errors import AsOfError
-from feast_asof.reading import POOL
+from feast_asof.memory import POOL
 from feast_asof.search import Int64Array
 
 Unit = Literal["us", "ns"]

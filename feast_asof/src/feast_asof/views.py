@@ -1,8 +1,6 @@
 """One feature view's part of a join: checked at once, read and indexed when a value is first asked for."""
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,15 +9,14 @@ import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 
 from feast_asof.errors import AsOfError
+from feast_asof.gathering import Gathering
+from feast_asof.index import AsOfIndex
 from feast_asof.keys import comparable_to, require_same_kind
-from feast_asof.reading import Gathering
 from feast_asof.search import BLOCK_ROWS, Int32Array
 from feast_asof.shared import IndexedBy, ReadSource, SharedSource, SharedSources
 from feast_asof.sources import ParquetSource
+from feast_asof.threads import THREADS, shares
 from feast_asof.times import Instants, one_chunk
-
-# NumPy's search and Arrow's take release the interpreter lock, so threads help on any machine.
-THREADS = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="feast_asof")
 
 
 @dataclass
@@ -62,10 +59,15 @@ class JoinedView:
         return id(self.shared), self.indexed_by, tuple(self.keys.values()), self.ttl
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        """The source's feature columns, as it calls them, by their names in the result."""
+        return {name: self.source.name_of(feature) for feature, name in self.names.items()}
+
+    @property
     def features(self) -> Mapping[str, pa.Array]:
         """The source's feature columns by their names in the result, each in one chunk."""
-        columns = self._read.columns
-        return {name: columns[self.source.name_of(feature)] for feature, name in self.names.items()}
+        read = self._read.columns
+        return {name: read[column] for name, column in self.columns.items()}
 
     @property
     def _read(self) -> ReadSource:
@@ -75,11 +77,17 @@ class JoinedView:
         """Arrow types by result name, without reading a row."""
         return {name: self.source.type_of(feature) for feature, name in self.names.items()}
 
-    def positions(self, entities: pa.Table, times: Instants) -> Int32Array:
-        """Source row for each entity row: int32; -1 if no value was known at its time."""
+    def positions(
+        self, entities: pa.Table, times: Instants, indexes: Mapping[IndexedBy, AsOfIndex] | None = None
+    ) -> Int32Array:
+        """Source row for each entity row: int32; -1 if no value was known at its time.
+
+        Args:
+            indexes: of the source, if it has been scanned; by default it is read.
+        """
         ttl_us = self.ttl // timedelta(microseconds=1)
         found = np.empty(len(times), dtype=np.int32)
-        index = self._read.indexes[self.indexed_by]
+        index = (self._read.indexes if indexes is None else indexes)[self.indexed_by]
 
         def look_up(start: int) -> None:
             keys = [
@@ -94,7 +102,8 @@ class JoinedView:
 
     def gather(self, positions: Int32Array) -> list[pa.Array]:
         """The feature columns at these source rows, null for a position of -1."""
-        return list(THREADS.map(Gathering(positions).of, self.features.values()))
+        parts = THREADS.map(Gathering(positions).of, shares(list(self.features.values())))
+        return [column for part in parts for column in part]
 
 
 def join_view(
