@@ -1,6 +1,7 @@
 """The lazy result of a point-in-time join: whole, in batches, or any rows of it, at random."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from feast_asof.memory import give_back
 from feast_asof.search import Int32Array
 from feast_asof.shared import SharedSource, SourceColumns
 from feast_asof.source_gathering import SourceGathering
-from feast_asof.times import one_chunk
+from feast_asof.threads import THREADS
+from feast_asof.times import Instants, one_chunk
 from feast_asof.views import JoinedView
 from feast_asof.writing import save_dataset, write_whole_file
 
@@ -179,14 +181,17 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         """The whole result. Sources that this job has not read yet are scanned and released one by one.
 
-        The largest comes first, while the result is still small. Its columns are gathered while the next
-        source is indexed.
+        The largest comes first, while the result is still small. Entity rows are read while it is indexed,
+        and its columns are gathered while the next source is.
         """
+        if not self._views:
+            return self._entities.table
+        entities = THREADS.submit(lambda: (self._entities.table, self._entities.times))
         joined: dict[str, Mapping[str, pa.Array]] = {}
         gathering: SourceGathering | None = None
         sources = dict.fromkeys(view.shared for view in self._views.values())
         for source in sorted(sources, key=lambda source: source.values, reverse=True):
-            found, features = self._scan(source)
+            found, features = self._scan(source, entities)
             if gathering is not None:
                 joined |= gathering.result()
             # The searches took at least as much again as the positions that they left.
@@ -203,18 +208,21 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         columns = [column for view in self._views.values() for column in joined[view.name].values()]
         return pa.table([*self._entities.table.columns, *columns], schema=self.schema)
 
-    def _scan(self, source: SharedSource) -> tuple[list[tuple[JoinedView, Int32Array]], SourceColumns]:
+    def _scan(
+        self, source: SharedSource, entities: Future[tuple[pa.Table, Instants]]
+    ) -> tuple[list[tuple[JoinedView, Int32Array]], SourceColumns]:
         """Each view of a source with its positions, and the source's columns."""
         views = [view for view in self._views.values() if view.shared is source]
         if source.is_read or views[0].known is not None:
             read = views[0].known or source.read
+            entities.result()
             found = [(view, self.positions(view.name)) for view in views]
             return found, SourceColumns(source.opened, None, read.columns)
         indexes, columns = source.scan()
         positions: dict[object, Int32Array] = {}
         for view in views:
             if view.finds_as not in positions:
-                positions[view.finds_as] = view.positions(self._entities.table, self._entities.times, indexes)
+                positions[view.finds_as] = view.positions(*entities.result(), indexes)
         return [(view, positions[view.finds_as]) for view in views], columns
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
