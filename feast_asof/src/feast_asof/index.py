@@ -194,8 +194,11 @@ def build_index(
 
 
 def _run_bits(every_packed: int, rows: int) -> int:
-    """By how many bits the packed values of a run differ, if there are about as many runs as rows."""
-    return max(every_packed // max(rows, 1), 1).bit_length() - 1
+    """By how many bits the packed values of a run differ, if there are two to four runs per row.
+
+    Then a run has few values, and a search few steps; more runs would leave the cache.
+    """
+    return max(every_packed // max(2 * rows, 1), 1).bit_length() - 1
 
 
 def _answers(packed: Int64Array, keys: int, stride: int) -> Int32Array:
