@@ -16,6 +16,7 @@ process that asks. Run it on a quiet machine.
     python benchmarks/cluster.py --rows 200000 --feast-ray-rows --plays
     python benchmarks/cluster.py --rows --feast-ray-rows                 # ALS alone
     python benchmarks/cluster.py --home HOME --rows --feast-ray-rows     # ALS, scoring and rankers
+    python benchmarks/cluster.py --home HOME --rows --feast-ray-rows --plays --users   # rankers, by stage
 """
 
 import argparse
@@ -151,14 +152,17 @@ def run_als(case: Case, folder: Path) -> dict[str, Any]:
 
 
 def run_rankers(case: Case, home: Path) -> dict[str, Any]:
-    """Fit classifier and regressor on a home's plays, once they are joined; the models are thrown away."""
+    """Join a home's plays, then fit classifier and regressor on them; the models are thrown away.
+
+    Timed is the fit; `join` are the seconds before it, in which the driver finds the positions of the join.
+    """
     os.environ["NIGHTREEL_HOME"] = str(home)
     cluster = _start(case.nodes)
     import ray
 
     from feature_repo.open_store import store as open_store
     from nightreel.core.settings import load_settings
-    from pipelines.rankers.on_ray import fit_rankers_on_ray
+    from pipelines.rankers.on_ray import fit_with_seconds
     from pipelines.rankers.training_data import TrainingData
 
     with tempfile.TemporaryDirectory() as folder:
@@ -169,8 +173,11 @@ def run_rankers(case: Case, home: Path) -> dict[str, Any]:
                 "ranker.lightgbm.num_iterations": case.size,
             }
         )
+        begun = time.perf_counter()
         data = TrainingData.join(open_store(), settings)
-        measured = _timed(lambda: fit_rankers_on_ray(data, settings))
+        of_stages = {"join": time.perf_counter() - begun}
+        measured = _timed(lambda: of_stages.update(fit_with_seconds(data, settings)[1]))
+        measured["stages"] = {name: round(seconds, 2) for name, seconds in of_stages.items()}
     ray.shutdown()
     cluster.shutdown()
     return measured
@@ -269,7 +276,7 @@ def main() -> None:
     parser.add_argument("--plays", type=int, nargs="*", default=[1_000_000, 8_000_000], help="of ALS")
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--home", type=Path, help="a home whose users are scored, and whose plays train")
-    parser.add_argument("--users", type=int, nargs="+", default=[2_000, 7_000])
+    parser.add_argument("--users", type=int, nargs="*", default=[2_000, 7_000])
     parser.add_argument("--trees", type=int, nargs="*", default=[40], help="of each ranker")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds a case may take")
     parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
