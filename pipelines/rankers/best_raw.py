@@ -6,13 +6,13 @@ from nightreel.core.compiled import compiled
 
 _BINS = 1_024
 # Raw scores up to MOST that are this far apart have different probabilities, in the order of the scores.
-_MARGIN = 1e-6
-_MOST = 20.0
+MARGIN = 1e-6
+MOST = 20.0
 
 
 @compiled
-def _is_open(closed: np.ndarray, video: int) -> bool:
-    # The first of eight videos is the highest bit, as in np.packbits.
+def is_open(closed: np.ndarray, video: int) -> bool:
+    """Whether a video may be listed: the first of eight is the highest bit, as in np.packbits."""
     return not (closed[video >> 3] >> (7 - (video & 7))) & 1
 
 
@@ -29,7 +29,7 @@ def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
     """
     lowest, highest, count = np.inf, -np.inf, 0
     for video in range(len(raw)):
-        if _is_open(closed, video):
+        if is_open(closed, video):
             lowest, highest = min(lowest, raw[video]), max(highest, raw[video])
             count += 1
     border = -np.inf
@@ -37,17 +37,17 @@ def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
         scale = (_BINS - 1) / (highest - lowest)
         bins = np.zeros(_BINS, dtype=np.int64)
         for video in range(len(raw)):
-            if _is_open(closed, video):
+            if is_open(closed, video):
                 bins[int((raw[video] - lowest) * scale)] += 1
         last, above = _BINS - 1, bins[_BINS - 1]
         while above < keep:
             last -= 1
             above += bins[last]
-        if lowest + (last + 1) / scale < _MOST:
-            border = lowest + last / scale - _MARGIN
+        if lowest + (last + 1) / scale < MOST:
+            border = lowest + last / scale - MARGIN
     found, size = np.empty(count, dtype=np.int64), 0
     for video in range(len(raw)):
-        if raw[video] >= border and _is_open(closed, video):
+        if raw[video] >= border and is_open(closed, video):
             found[size] = video
             size += 1
     return found[:size]

@@ -8,6 +8,7 @@ als_score.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,8 @@ _TREES_A_WORD = 4
 _BITS = 16
 # This many entries of a user stay in the nearer caches.
 _ENTRIES = 8_192
+# After so many words, `likeliest` gives up the videos that cannot be among the best any more.
+_STAGES = (0, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,53 @@ class Block:
     of_intervals: np.ndarray
 
 
+@dataclass(frozen=True)
+class Words:
+    """All trees of a forest, each word of four with offsets among its own entries.
+
+    Attributes:
+        order: int64 [videos], the video of each row.
+        of_videos: uint64, of each stage [rows, words of the stage], one after the other.
+        of_intervals: uint64 [features, intervals, words].
+        starts: int64 [words], where the entries of each begin in a user's table.
+        stages: int64 [stages + 1], the first word of each, and the number of all.
+    """
+
+    order: np.ndarray
+    of_videos: np.ndarray
+    of_intervals: np.ndarray
+    starts: np.ndarray
+    stages: np.ndarray
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], order: np.ndarray) -> "Words":
+        """From blocks of a word each, as `blocks_of` makes them with `entries_most` of 0.
+
+        Args:
+            order: the attribute; videos that are needed together are best near each other.
+        """
+        stages = [*(stage for stage in _STAGES if stage < len(blocks)), len(blocks)]
+        of_stages = [
+            np.concatenate([block.of_videos for block in blocks[first:last]], axis=1)[order].ravel()
+            for first, last in pairwise(stages)
+        ]
+        return cls(
+            order,
+            np.concatenate(of_stages),
+            np.concatenate([block.of_intervals for block in blocks], axis=2),
+            np.array([block.start for block in blocks], dtype=np.int64),
+            np.array(stages, dtype=np.int64),
+        )
+
+
 def blocks_of(
     starts: np.ndarray,
     class_numbers: np.ndarray,
     asked: np.ndarray,
     interval_numbers: np.ndarray,
     interval_counts: np.ndarray,
+    *,
+    entries_most: int = _ENTRIES,
 ) -> tuple[Block, ...] | None:
     """The blocks of a forest; None if a tree has no table, or one that is too large.
 
@@ -48,6 +92,7 @@ def blocks_of(
         starts: int64 [trees + 1], where each tree's entries begin.
         class_numbers: [trees, videos]; asked: [trees, 1 + features]; interval_numbers: [features, trees,
             intervals]; interval_counts: [features, trees], as in `table_loops.add_grid`.
+        entries_most: of a block; one of four trees may have more.
     """
     trees, features = len(class_numbers), len(interval_numbers)
     if (np.diff(starts) == 0).any() or np.diff(starts).max() > 2**_BITS // (_TREES_A_WORD + 1):
@@ -65,7 +110,7 @@ def blocks_of(
     first = 0
     while first < trees:
         last = min(first + _TREES_A_WORD, trees)
-        while last < trees and starts[min(last + _TREES_A_WORD, trees)] - starts[first] <= _ENTRIES:
+        while last < trees and starts[min(last + _TREES_A_WORD, trees)] - starts[first] <= entries_most:
             last = min(last + _TREES_A_WORD, trees)
         own = slice(first, last)
         base = starts[own] - starts[first]

@@ -20,11 +20,14 @@ import lightgbm as lgb
 import numpy as np
 
 from pipelines.model_rows.joined_features import JoinedFeatures
-from pipelines.rankers.block_forest import Block, add_blocks, blocks_of
+from pipelines.rankers.block_forest import Block, Words, add_blocks, blocks_of
 from pipelines.rankers.borders import Borders
 from pipelines.rankers.forest import LEAVES_MAX, Split, Tree, open_leaves, read_trees
 from pipelines.rankers.table_loops import add_grid, add_runs, fill_tables
 from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_pairs
+
+# Users over whom is averaged to see which videos score high for many.
+_USERS_ASKED = 32
 
 
 @dataclass(frozen=True)
@@ -182,13 +185,13 @@ class PairForest:
         of_pairs, classes = self.of_pairs, self.classes
         users = np.ascontiguousarray(users)
         total = np.zeros((users.shape[1], self.videos.shape[1]))
-        starts = self._table_starts(self.videos.shape[1])
+        starts = self.table_starts(self.videos.shape[1])
         add_grid(
             users,
             self.videos,
             classes.numbers,
             starts,
-            self._tables(users, starts),
+            self.tables(users, starts),
             of_pairs.asked,
             of_pairs.leaves,
             of_pairs.class_numbers,
@@ -217,7 +220,7 @@ class PairForest:
         als.intervals(als_scores, numbers)
         other.intervals(values, of_groups)
         total = np.zeros(als_scores.shape)
-        tables = self._tables(users, self._table_starts(self.videos.shape[1]), more=1)
+        tables = self.tables(users, self.table_starts(self.videos.shape[1]), more=1)
         add_blocks(
             blocks,
             tables,
@@ -229,13 +232,46 @@ class PairForest:
         return total
 
     @cached_property
+    def class_shares(self) -> np.ndarray:
+        """The share of the videos that are of each class, in the order of `classes.masks`: float64."""
+        videos = self.videos.shape[1]
+        counts = [
+            np.bincount(numbers, minlength=count)
+            for numbers, count in zip(self.classes.numbers, self.classes.counts.tolist(), strict=True)
+        ]
+        shares: np.ndarray = np.concatenate(counts) / videos
+        return shares
+
+    @cached_property
     def _blocks(self) -> tuple[Block, ...] | None:
         """The trees in blocks, if pairs have one feature beside als_score and every tree has a table."""
+        return self._blocks_of()
+
+    @cached_property
+    def words(self) -> Words | None:
+        """The trees in words of four, under the same condition; videos of high scores come first."""
+        blocks = self._blocks_of(entries_most=0)
+        if not blocks:
+            return None
+        starts, some = self.table_starts(self.videos.shape[1]), len(self.joined.user_factors)
+        users = np.unique(np.linspace(0, some - 1, min(some, _USERS_ASKED)).astype(np.int64))
+        means = np.split(self.tables(self.of_users(users), starts).mean(axis=0), starts[1:-1])
+        usual = np.zeros(self.videos.shape[1])
+        for values, count, numbers in zip(means, self.classes.counts, self.classes.numbers, strict=True):
+            usual += values.reshape(count, -1).max(axis=1)[numbers]
+        return Words.of(blocks, np.argsort(-usual, kind="stable"))
+
+    def _blocks_of(self, **most: int) -> tuple[Block, ...] | None:
         if [len(table.indices) for table in self.joined.pairs] != [1]:
             return None
-        of_pairs, starts = self.of_pairs, self._table_starts(self.videos.shape[1])
+        of_pairs, starts = self.of_pairs, self.table_starts(self.videos.shape[1])
         return blocks_of(
-            starts, self.classes.numbers, of_pairs.asked, of_pairs.class_numbers, of_pairs.class_counts
+            starts,
+            self.classes.numbers,
+            of_pairs.asked,
+            of_pairs.class_numbers,
+            of_pairs.class_counts,
+            **most,
         )
 
     def pairs(
@@ -254,7 +290,7 @@ class PairForest:
         """
         total = np.zeros(len(user))
         runs = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
-        starts = self._table_starts(len(user) // len(runs))
+        starts = self.table_starts(len(user) // len(runs))
         if len(user) * len(self.trees) > len(runs) * starts[-1]:
             # A table must have fewer entries than there are look-ups in it.
             of_runs = np.ascontiguousarray(users[:, user[runs]])
@@ -265,7 +301,7 @@ class PairForest:
                 video.astype(np.uint32),
                 self.classes.numbers,
                 starts,
-                self._tables(of_runs, starts),
+                self.tables(of_runs, starts),
                 self.of_pairs.asked,
                 self.of_pairs.leaves,
                 self.of_pairs.class_numbers,
@@ -288,12 +324,12 @@ class PairForest:
         )
         return total
 
-    def _tables(self, users: np.ndarray, starts: np.ndarray, more: int = 0) -> np.ndarray:
+    def tables(self, users: np.ndarray, starts: np.ndarray, more: int = 0) -> np.ndarray:
         """What each tree adds, to be looked up: float64 [users, entries].
 
         Args:
             users: uint64 [trees, users].
-            starts: from `_table_starts`.
+            starts: from `table_starts`.
             more: number of zeros after the entries.
         """
         of_pairs, classes = self.of_pairs, self.classes
@@ -311,7 +347,7 @@ class PairForest:
         )
         return tables
 
-    def _table_starts(self, looked_up: int) -> np.ndarray:
+    def table_starts(self, looked_up: int) -> np.ndarray:
         """Where the entries of each tree begin in a user's table: int64 [trees + 1].
 
         Args:

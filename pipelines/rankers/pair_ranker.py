@@ -11,7 +11,9 @@ from scipy.special import expit
 
 from pipelines.model_rows.joined_features import EncodedFeatures, JoinedFeatures
 from pipelines.model_rows.pair_table import PairTable
+from pipelines.rankers.best_raw import maybe_best
 from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.likeliest import best_of_users, can_be_bounded
 from pipelines.rankers.pair_forest import PairForest
 
 # Numbers per array that are processed at a time: five such arrays stay in the processor's cache.
@@ -82,6 +84,32 @@ class UserBlock:
     def classified_raw(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """As `classified`, with what `expit` makes the probability of."""
         yield from self._grids(self.ranker.classifier, self.classifier_leaves)
+
+    def likeliest(
+        self, closed: np.ndarray, keep: int
+    ) -> Iterator[tuple[slice, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
+        """For each of these users the videos among which the `keep` most probably liked are.
+
+        Args:
+            closed: uint8 [users, videos / 8], a bit for each video that a user may not get.
+
+        Yields:
+            Which of the users; and for each their videos, ascending, and the als_score and the classifier's
+            raw score of each.
+        """
+        forest = self.ranker.classifier
+        if can_be_bounded(forest, keep):
+            yield from best_of_users(forest, self.classifier_leaves, self.users, closed, keep)
+            return
+        for part, als, raw in self.classified_raw():
+            found = [maybe_best(scores, own, keep) for scores, own in zip(raw, closed[part], strict=True)]
+            yield (
+                part,
+                [
+                    (videos, of_user[videos], scores[videos])
+                    for videos, of_user, scores in zip(found, als, raw, strict=True)
+                ],
+            )
 
     def regressed_grid(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """As `classified`, with the expected amount, float64 [users, videos], instead of the probability."""

@@ -9,7 +9,6 @@ from scipy.special import expit
 
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.ordering import best_positions, in_turn
-from pipelines.rankers.best_raw import maybe_best
 from pipelines.rankers.common_order import means_over_users
 from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
@@ -176,17 +175,14 @@ class HybridLists:
         return self._filtered_catalogue(block, keep)
 
     def _filtered_catalogue(self, block: UserBlock, keep: int) -> Iterator[tuple[slice, list[Filtered]]]:
-        for part, als, raw in block.classified_raw():
+        for part, of_users in block.likeliest(self.candidates.closed(block.users), keep):
             found = []
-            closed = self.candidates.closed(block.users[part])
-            users = range(part.start, part.stop)
-            for user, of_user, scores, closed_to in zip(users, als, raw, closed, strict=True):
-                videos = maybe_best(scores, closed_to, keep)
-                als_scores, likely = of_user[videos], expit(scores[videos])
-                tie_break = partial(self._tie_break, block, user, videos, als_scores)
+            for user, (videos, als, raw) in zip(range(part.start, part.stop), of_users, strict=True):
+                likely = expit(raw)
+                tie_break = partial(self._tie_break, block, user, videos, als)
                 best = best_positions(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
                 brought_by = np.zeros(len(best), dtype=np.uint32)
-                found.append((videos[best], als_scores[best], brought_by, likely[best]))
+                found.append((videos[best], als[best], brought_by, likely[best]))
             yield part, found
 
     def _filtered_union(

@@ -14,6 +14,7 @@ from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.pair_table import PairTable
 from pipelines.rankers.best_raw import maybe_best
 from pipelines.rankers.borders import Borders
+from pipelines.rankers.likeliest import best_of_users, can_be_bounded
 from pipelines.rankers.pair_forest import PairForest
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
 
@@ -238,3 +239,50 @@ def test_the_interval_of_a_value_is_the_number_of_borders_below_it(borders: list
     Borders.of(ascending).intervals(np.append(values, np.float32(np.nan)), found)
     assert found[-1] == len(borders) + 1
     np.testing.assert_array_equal(found[:-1], np.searchsorted(ascending, values.astype(np.float64)))
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 200.0])
+def test_videos_are_given_up_only_if_they_cannot_be_among_the_likeliest(coarse: bool, scale: float) -> None:
+    """Whether scores tie, probabilities differ from 1 no longer, or factors and lifts are unknown."""
+    random = np.random.default_rng([int(coarse), int(scale)])
+    users, videos = 37, 611
+    plain = _joined(random, users=users, videos=videos, unknown=0.1)
+    of_groups = random.normal(size=(users, 8)).round(1).astype(np.float32)
+    of_groups[random.random(of_groups.shape) < 0.2] = np.nan
+    of_video = random.integers(0, 9, videos)
+    joined = replace(plain, names=(*NAMES, "lift"), pairs=(PairTable.dense(len(NAMES), of_groups, of_video),))
+    (lifts,) = joined.pair_grid(np.arange(users))
+    rows = np.concatenate([_rows(plain), lifts[..., None]], axis=2).reshape(-1, len(NAMES) + 1)
+    known = np.nan_to_num(rows)
+    target = scale * (known[:, 5] * known[:, 6] + known[:, 3] + random.normal(size=len(rows)))
+    target = np.sign(target) * scale if coarse else target
+    parameters = {"objective": "regression", "num_leaves": 9, "verbose": -1, "num_threads": 1}
+    model = lgb.train(
+        parameters, lgb.Dataset(rows, target, feature_name=[*NAMES, "lift"]), 3 if coarse else 90
+    )
+    forest = PairForest.of(model, joined)
+    everyone = np.arange(users)
+    leaves, als = forest.of_users(everyone), joined.als_grid(everyone)
+    raw = forest.catalogue(leaves, everyone, als)
+    # Users of many, of few and of no open videos.
+    closed = random.random(raw.shape) < np.linspace(0, 1, users)[:, None]
+    scored = 0
+    for keep in (1, 20, 120):
+        assert can_be_bounded(forest, keep)
+        found = best_of_users(forest, leaves, everyone, np.packbits(closed, axis=1), keep)
+        for user, (own, own_als, scores) in enumerate(one for _, part in found for one in part):
+            np.testing.assert_array_equal(own_als, als[user, own])
+            np.testing.assert_array_equal(scores, raw[user, own])
+            expected = best_positions(expit(raw[user]), ~closed[user], keep)
+            best = best_positions(expit(scores), np.ones(len(own), dtype=bool), keep)
+            np.testing.assert_array_equal(own[best], expected)
+            # All that tie for the last place are there.
+            if len(expected):
+                last = expit(raw[user, expected]).min()
+                assert set(np.flatnonzero(~closed[user] & (expit(raw[user]) >= last))) <= set(own.tolist())
+            assert not closed[user, own].any()
+            scored += len(own)
+    if scale == 1 and not coarse:
+        assert scored < 0.6 * 3 * (~closed).sum()
+    assert not can_be_bounded(forest, 300)
