@@ -39,9 +39,9 @@ def score_users(
 
     Users without history get the top rated videos (`popular`). For the others the hybrid orders unseen videos
     or, for those who have seen everything, all of them (`rewatch`); `score` is what it orders by. Ties are
-    broken as in `filtering`; videos over a cap are skipped. A video is given up before the last tree only if it
-    cannot pass the filter any more. Memory is one block of users per thread. Lists do not depend on block size
-    or number of threads.
+    broken as in `filtering`; videos over a cap are skipped. A video is given up before the last tree only if
+    it cannot pass the filter any more. Memory is one block of users per thread. Lists do not depend on block
+    size or number of threads.
 
     Args:
         own: the own candidate sources that the settings name.
