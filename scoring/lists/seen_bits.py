@@ -1,10 +1,12 @@
 """What users have seen, a bit for each video: in memory, or in the file that the features keep."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.features.stored_pairs import StoredBits
+if TYPE_CHECKING:  # `status` imports this module, and nothing that fits or scores
+    from pipelines.features.stored_pairs import StoredBits
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class SeenBits:
     """
 
     rows: np.ndarray
-    stored: StoredBits | None = None
+    stored: "StoredBits | None" = None
 
     @classmethod
     def none(cls, users: int, videos: int) -> "SeenBits":

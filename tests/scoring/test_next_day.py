@@ -367,7 +367,8 @@ def test_a_backtest_reads_each_day_of_the_log_once_whatever_its_days(
     def counting(function):
         def counted(source, *rest, **options):
             sources = source if isinstance(source, list | tuple) else [source]
-            read.extend(path for path in map(Path, sources) if "interactions" in path.parts)
+            paths = [Path(one) for one in sources if isinstance(one, str | Path)]
+            read.extend(path for path in paths if "interactions" in path.parts)
             return function(source, *rest, **options)
 
         return counted
