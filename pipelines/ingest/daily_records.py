@@ -13,12 +13,12 @@ from pipelines.ingest.merging import CREATED, Known, arrived_at, with_records
 from pipelines.ingest.output import rejects_path, superseded_path
 from pipelines.ingest.plan import Plan
 from pipelines.ingest.reading import delivered, read_delivery
-from pipelines.ingest.refusals import refuse_too_many
 from pipelines.ingest.reject_columns import LINE
+from pipelines.ingest.rejects_of_days import write_rejects
 from pipelines.ingest.schemas import empty_table, validate
 from pipelines.ingest.sources import Source
-from pipelines.ingest.summary import located, record_of
-from pipelines.ingest.tables import distinct, read_days, with_raw_text
+from pipelines.ingest.summary import record_of
+from pipelines.ingest.tables import distinct, read_days
 from pipelines.ingest.work import Work
 
 NO_DAY = date(1970, 1, 1)
@@ -63,11 +63,10 @@ def take_records(plan: Plan, work: Work) -> IngestRecord:
 
 def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> IngestRecord:
     """Put the raw file's new rows into their days, and write its rejects, earlier ones included."""
-    settings, output = work.settings, work.output
     scratch = work.scratch / plan.file.table
     scratch.mkdir()
     spill = DaySpill(scratch, by_date)
-    rejects = read_days(source, settings.data.zone, work.ids, work.advance, spill)
+    rejects = read_days(source, work.settings.data.zone, work.ids, work.advance, spill)
     repeated = []
     for day in spill.days():
         rows, now = spill.rows(day), days.day(day)
@@ -78,15 +77,7 @@ def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> Inge
         validate(records, source.file)
         repeated.append(again)
         days.put(day, Known.first(records).table, before=now.height if now is not None else 0)
-    if repeated:
-        rejects.append(with_raw_text(pl.concat(repeated).sort(LINE), source))
-    kept_rejects = rejects_path(output.rejects, plan.path)
-    if plan.before is not None and kept_rejects.is_file():
-        rejects.append(pl.read_parquet(kept_rejects))
-    of_file = pl.concat(rejects).sort(LINE)
-    refuse_too_many(source, of_file, days.rows, kept_rejects, settings.data)
-    if of_file.height:
-        located(of_file, source).write_parquet(output.new(kept_rejects))
+    of_file = write_rejects(plan, source, rejects, repeated, rows=days.rows, work=work)
     return record_of(source, of_file)
 
 

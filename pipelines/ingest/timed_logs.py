@@ -18,12 +18,13 @@ from pipelines.ingest.output import rejects_path
 from pipelines.ingest.plan import Plan
 from pipelines.ingest.raw_files import BIG_MATRIX
 from pipelines.ingest.reading import delivered, read_delivery
-from pipelines.ingest.refusals import ask_which_ratings, refuse_too_many
+from pipelines.ingest.refusals import ask_which_ratings
 from pipelines.ingest.reject_columns import LINE
+from pipelines.ingest.rejects_of_days import write_rejects
 from pipelines.ingest.schemas import validate
 from pipelines.ingest.sources import Source
-from pipelines.ingest.summary import located, record_of
-from pipelines.ingest.tables import distinct, read_days, with_raw_text
+from pipelines.ingest.summary import record_of
+from pipelines.ingest.tables import distinct, read_days
 from pipelines.ingest.work import Work
 
 
@@ -85,16 +86,8 @@ def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> Inge
             days.raw_rows -= known.of_raw_file().height
         days.raw_rows += raw.height
         days.put(day, whole.table, before=now.height if now is not None else 0)
-    if repeated:
-        rejects.append(with_raw_text(pl.concat(repeated).sort(LINE), source))
-    kept_rejects = rejects_path(output.rejects, plan.path)
-    if plan.before is not None and kept_rejects.is_file():
-        rejects.append(pl.read_parquet(kept_rejects))
-    of_file = pl.concat(rejects).sort(LINE)
-    refuse_too_many(source, of_file, days.raw_rows, kept_rejects, settings.data)
+    of_file = write_rejects(plan, source, rejects, repeated, rows=days.raw_rows, work=work)
     ask_which_ratings(source, highest, settings.data)
-    if of_file.height:
-        located(of_file, source).write_parquet(output.new(kept_rejects))
     if has_changed(settings.paths, source.file.name, source.header.digest):
         may_differ = touched if plan.before is not None else sorted({*touched, *days.present_days()})
         output.earliest |= _earliest_difference(source.file.name, may_differ, days)

@@ -277,7 +277,7 @@ def test_videos_are_given_up_only_if_they_cannot_be_among_the_likeliest(coarse: 
             expected = best_positions(expit(raw[user]), ~closed[user], keep)
             best = best_positions(expit(scores), np.ones(len(own), dtype=bool), keep)
             np.testing.assert_array_equal(own[best], expected)
-            # All that tie for the last place are there.
+            # All that tie for the last rank are there.
             if len(expected):
                 last = expit(raw[user, expected]).min()
                 assert set(np.flatnonzero(~closed[user] & (expit(raw[user]) >= last))) <= set(own.tolist())
