@@ -1,5 +1,6 @@
 """Plays before a run; of days whose pairs and counts are kept by the features, the log is not read."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +15,7 @@ from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.daily_sums import PLAYS
 from pipelines.features.past_plays import PastPlays
 from pipelines.known import newest_play, plays_before
+from pipelines.pair_bit_loops import set_bits
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 
@@ -50,19 +52,32 @@ class Before:
         kept = pl.DataFrame({columns.VIDEO_ID: self._past.kept.pairs.video_ids}, of_rest.schema)
         return pl.concat([of_rest, kept]).unique()
 
-    def pairs_of(self, user_id: pl.Series, video_id: pl.Series) -> pl.DataFrame:
-        """user_id, video_id of those of these users and videos that had been played, once each."""
-        users, videos = user_id.unique().sort(), video_id.unique().sort()
-        rest = self._rest.select(_PAIR).filter(
-            pl.col(columns.USER_ID).is_in(users.implode()), pl.col(columns.VIDEO_ID).is_in(videos.implode())
-        )
-        found = [rest.collect()]
-        if self._past.kept is not None:
-            pairs = self._past.kept.pairs
-            bits = pairs.over(videos.to_numpy()).read(pairs.rows_of(users.to_numpy()))
+    def pairs_of(self, user_ids: Iterable[pl.Series], video_id: pl.Series) -> Iterator[pl.DataFrame]:
+        """user_id, video_id of those of these users and videos that had been played, once each.
+
+        Args:
+            user_ids: groups of users; memory grows with the users of one group times the videos.
+
+        Yields:
+            The pairs of each group, in order of users and videos.
+        """
+        videos = video_id.unique().sort()
+        rest = self._rest.filter(pl.col(columns.VIDEO_ID).is_in(videos.implode())).select(_PAIR).collect()
+        kept = self._past.kept
+        stored = None if kept is None else kept.pairs.over(videos.to_numpy())
+        for user_id in user_ids:
+            users = user_id.unique().sort()
+            if kept is None or stored is None:
+                bits = np.zeros((len(users), -(-len(videos) // 8)), dtype=np.uint8)
+            else:
+                bits = stored.read(kept.pairs.rows_of(users.to_numpy()))
+            of_users = rest.filter(pl.col(columns.USER_ID).is_in(users.implode()))
+            row, column = (
+                ids.search_sorted(of_users[ids.name]).cast(pl.Int64).to_numpy() for ids in (users, videos)
+            )
+            set_bits(bits, row, column, np.ones(len(row), dtype=np.bool_))
             user, video = np.nonzero(np.unpackbits(bits, axis=1, count=len(videos)))
-            found.append(pl.DataFrame({columns.USER_ID: users[user], columns.VIDEO_ID: videos[video]}))
-        return pl.concat(found).unique()
+            yield pl.DataFrame({columns.USER_ID: users[user], columns.VIDEO_ID: videos[video]})
 
     @cached_property
     def _past(self) -> PastPlays:

@@ -1,6 +1,6 @@
 """The log as one run's outcome needs it: what had happened and was known before it, what was played after."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -29,6 +29,8 @@ LIKED: Final = "liked"
 PLAYED: Final = "played"
 SHOWN: Final = "shown"
 _POSITION = "position"
+# Users times videos whose bits are looked at together.
+_CELLS_AT_A_TIME = 100_000_000
 NEW, COLD, WARM = "new", "cold", "warm"
 
 
@@ -121,19 +123,17 @@ class Log:
         """
         order = self._popular_order(before, as_of, buckets)
         asked = pairs.join(order, on=columns.VIDEO_ID).select(*_PAIR, LIKED, _POSITION)
-        seen = self._seen(asked, order, before, as_of)
-        asked = asked.join(seen, on=list(_PAIR), how="anti")
-        both = pl.concat(
-            [
-                asked.select(columns.USER_ID, _POSITION, LIKED, pl.lit(0).alias("is_seen")),
-                seen.select(
-                    columns.USER_ID, _POSITION, pl.lit(False).alias(LIKED), pl.lit(1).alias("is_seen")
-                ),
-            ]
-        ).sort(columns.USER_ID, _POSITION)
-        seen_before = pl.col("is_seen").cum_sum().over(columns.USER_ID)
-        ranked = both.with_columns((pl.col(_POSITION) + 1 - seen_before).alias(columns.RANK))
-        return ranked.filter(pl.col("is_seen") == 0).select(columns.USER_ID, LIKED, columns.RANK)
+        users = asked[columns.USER_ID].unique().sort()
+        at_a_time = max(1, _CELLS_AT_A_TIME // max(1, order.height))
+        groups = [users[start : start + at_a_time] for start in range(0, max(1, len(users)), at_a_time)]
+        seen = self._seen(groups, order, before, as_of)
+        return pl.concat(
+            _ranks(
+                asked.filter(pl.col(columns.USER_ID).is_in(group.implode())),
+                seen_pairs.join(order, on=columns.VIDEO_ID),
+            )
+            for group, seen_pairs in zip(groups, seen, strict=True)
+        )
 
     def _popular_order(self, before: "Before", as_of: datetime, buckets: LengthBuckets) -> pl.DataFrame:
         """video_id and position from 0 of the videos liked on the log's last day before an instant."""
@@ -152,18 +152,37 @@ class Log:
         return pl.DataFrame(found, schema=empty.schema)
 
     def _seen(
-        self, asked: pl.DataFrame, order: pl.DataFrame, before: "Before", as_of: datetime
-    ) -> pl.DataFrame:
-        if not self.settings.lists.exclude.seen:
-            return asked.select(*_PAIR, _POSITION).clear()
+        self, groups: Sequence[pl.Series], order: pl.DataFrame, before: "Before", as_of: datetime
+    ) -> Iterator[pl.DataFrame]:
+        """For each group of users, user_id, video_id of what their lists leave out, once each."""
         days = self.settings.lists.exclude.seen_days
-        if days is None:
-            pairs = before.pairs_of(asked[columns.USER_ID], order[columns.VIDEO_ID])
+        if not self.settings.lists.exclude.seen:
+            yield from (pl.DataFrame(schema=dict.fromkeys(_PAIR, pl.Int64)) for _ in groups)
+        elif days is None:
+            yield from before.pairs_of(groups, order[columns.VIDEO_ID])
         else:
-            users = asked.select(columns.USER_ID).unique()
-            recent = before.plays.filter(_at(as_of - timedelta(days=days)) <= _STAMP).select(_PAIR)
-            pairs = recent.join(users.lazy(), on=columns.USER_ID, how="semi").unique().collect()
-        return pairs.join(order, on=columns.VIDEO_ID)
+            recent = before.plays.filter(_at(as_of - timedelta(days=days)) <= _STAMP).select(_PAIR).collect()
+            for group in groups:
+                yield recent.filter(pl.col(columns.USER_ID).is_in(group.implode())).unique()
+
+
+def _ranks(asked: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
+    """user_id, liked, rank of the pairs that are not seen.
+
+    Args:
+        asked: user_id, video_id, liked, position.
+        seen: user_id, video_id, position of all that some users' lists leave out.
+    """
+    asked = asked.join(seen, on=list(_PAIR), how="anti")
+    both = pl.concat(
+        [
+            asked.select(columns.USER_ID, _POSITION, LIKED, pl.lit(0).alias("is_seen")),
+            seen.select(columns.USER_ID, _POSITION, pl.lit(False).alias(LIKED), pl.lit(1).alias("is_seen")),
+        ]
+    ).sort(columns.USER_ID, _POSITION)
+    seen_before = pl.col("is_seen").cum_sum().over(columns.USER_ID)
+    ranked = both.with_columns((pl.col(_POSITION) + 1 - seen_before).alias(columns.RANK))
+    return ranked.filter(pl.col("is_seen") == 0).select(columns.USER_ID, LIKED, columns.RANK)
 
 
 def _at(instant: datetime) -> pl.Expr:

@@ -19,6 +19,7 @@ from nightreel.core.settings import Settings
 from nightreel.operations.metrics import metrics_text
 from nightreel.operations.night import night_stages
 from nightreel.operations.status import status
+from pipelines.labels import NO_BUCKETS
 from scoring.database.connection import reading, sql_engine
 from scoring.database.history import rollback
 from scoring.database.new_run import NewRun
@@ -38,6 +39,8 @@ from scoring.lists.candidates import Candidates
 from scoring.lists.rows import HYBRID, POPULAR, Lists
 from scoring.lists.seen_bits import SeenBits
 from scoring.outcomes import counting, record_outcomes
+from scoring.outcomes.before import Before
+from scoring.outcomes.log import Log
 from scoring.outcomes.scorecard import paired_difference, scorecard
 from tests.conftest import Nightreel
 from tests.fixtures.small_log import INTERACTION_SCHEMA
@@ -191,6 +194,21 @@ def test_lists_meet_the_plays_of_the_day_after_their_flip(settings: Settings) ->
     # 120, 111, 101, 25 others, and 102 to 106 by their days.
     assert (night["videos_listed"], night["videos_known"]) == (12, 33)
     assert (night["shown_from"], night["shown_until"]) == (FLIP, FLIP + DAY)
+
+
+def test_popularitys_ranks_of_few_users_at_a_time_are_those_of_all(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users come in ascending order, each with the ranks of a list without what they have seen."""
+    write_log(settings, YESTERDAY + SHOWN)
+    before = Before(settings, AS_OF, None)
+    pairs = [(3, 120, True), (2, 111, True), (1, 111, False), (1, 101, True), (2, 120, False), (9, 102, True)]
+    asked = pl.DataFrame(pairs, schema=["user_id", "video_id", "liked"], orient="row")
+    # Popularity is 120, 101, 111; user 2 has seen 120.
+    expected = [(1, True, 2), (1, False, 3), (2, True, 2), (3, True, 1)]
+    for cells_at_a_time in (100_000_000, 6, 1):
+        monkeypatch.setattr("scoring.outcomes.log._CELLS_AT_A_TIME", cells_at_a_time)
+        assert Log(settings).popular_ranks(asked, before, AS_OF, NO_BUCKETS).rows() == expected
 
 
 def display(

@@ -38,9 +38,10 @@ def _assert_is_of_the_log(settings: Settings, plays: pl.DataFrame, as_of: dateti
     assert dict(before.plays_of_users().rows()) == dict(earlier.group_by("user_id").len().rows())
     assert set(before.video_ids()[columns.VIDEO_ID]) == set(earlier[columns.VIDEO_ID])
     users, videos = LOG.users[columns.USER_ID], LOG.interactions[columns.VIDEO_ID]
-    assert set(before.pairs_of(users, videos).rows()) == set(
-        earlier.filter(pl.col(columns.USER_ID).is_in(users.implode())).select(_PAIR).rows()
-    )
+    pairs = earlier.filter(pl.col(columns.USER_ID).is_in(users.implode())).select(_PAIR).unique().sort(_PAIR)
+    for at_a_time in (2, len(users)):
+        groups = [users.sort()[start : start + at_a_time] for start in range(0, len(users), at_a_time)]
+        assert pl.concat(before.pairs_of(groups, videos)).rows() == pairs.rows()
     assert before.newest() == earlier[columns.EVENT_TIMESTAMP].max()
 
 
