@@ -37,6 +37,7 @@ if __package__ in {None, ""}:
 
 from benchmarks.join_world import make_entities, make_sources, small_feature_store
 from benchmarks.measured_process import machine
+from nightreel.core.cluster import worker_environment
 
 RESULT = Path(__file__).parent / "results" / "cluster.json"
 STORES = {"asof": "feast_asof.AsOfOfflineStore", "feast-ray": "ray"}
@@ -208,7 +209,12 @@ def _start(nodes: int) -> Any:
     cores = sorted(os.sched_getaffinity(0))
     for index, each in enumerate([cluster.head_node, *cluster.worker_nodes]):
         _pin(each.all_processes["raylet"][0].process.pid, cores[index % len(cores)])
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address=cluster.address,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env=worker_environment(),
+    )
     ray.data.DataContext.get_current().enable_progress_bars = False
     return cluster
 

@@ -116,17 +116,19 @@ def _join(settings: ClusterSettings) -> None:
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.WARNING,
-            runtime_env={
-                "env_vars": ENVIRONMENT,
-                "worker_process_setup_hook": without_type_checks,
-            },
+            runtime_env=worker_environment(),
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise NightreelError(f"Ray cluster {address or 'on this machine'}: {said}.", _REMEDY) from error
 
 
-def without_type_checks() -> None:
+def worker_environment() -> dict[str, Any]:
+    """Ray's `runtime_env` of every process that works for this one."""
+    return {"env_vars": ENVIRONMENT, "worker_process_setup_hook": _without_type_checks}
+
+
+def _without_type_checks() -> None:
     """In a worker: import Feast without its type checks, as `feature_repo` does."""
     import typeguard
 

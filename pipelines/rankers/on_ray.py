@@ -1,32 +1,33 @@
 """Fits both rankers on a Ray cluster: LightGBM's data-parallel learning, each worker with a share of plays.
 
-Ray Train starts a worker for each core and connects LightGBM's workers. The joined sources and the positions
-of the join are in each node's object store once; a worker composes and bins the rows of its own share, so
-that the wide matrix never exists. A row's number alone decides which worker has it: rounding depends on the
-shares, so the same data must be distributed the same way to give the same trees. All workers bin by the same
-sample, turn from part to part of the log as one machine does, each with its share of a part, and stop by the
-same plays: all of them grow the same trees. How near those are to one machine's: docs/scale.md.
+There is a worker for each core, an actor of Ray, and LightGBM connects them. The joined sources and the
+positions of the join are in each node's object store once; a worker composes and bins the rows of its own
+share, so that the wide matrix never exists. A row's number alone decides which worker has it: rounding
+depends on the shares, so the same data must be distributed the same way to give the same trees. All workers
+bin by the same sample, turn from part to part of the log as one machine does, each with its share of a part,
+and stop by the same plays: all of them grow the same trees. How near those are to one machine's, and why the
+workers are not Ray Train's: docs/scale.md.
 """
 
+import re
 import resource
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import ray
-import ray.train
-from ray.train.lightgbm import LightGBMTrainer, get_network_params
+from ray.exceptions import RayError
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from nightreel.core.cluster import connected, cores
-from nightreel.core.settings import ClusterSettings, Paths
+from nightreel.core.cluster import connected
 from nightreel.core.settings.needs import RankerNeeds
-from nightreel.core.storage import Folder
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import Binning
@@ -42,9 +43,10 @@ from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData
 
-# Share of a core, so that beside each worker there is room for the process that supervises it.
-_WORKER_CPUS = 0.75
+# How often all begin again after one was lost: without it, the others cannot go on.
 _RETRIES = 2
+# As LightGBM writes them into a model's file.
+_ADDRESSES = re.compile(rb"^\[(machines|local_listen_port): .*\]\n", re.MULTILINE)
 _BEGUN, _ENDED = "begun", "ended"
 
 
@@ -88,71 +90,119 @@ def fit_with_seconds(data: TrainingData, settings: RankerNeeds) -> tuple[HybridR
         data.encoding,
         settings.changed({"threads": 1}),
     )
-    with connected(settings.cluster), _scratch(settings.paths, settings.cluster) as scratch:
-        trainer = LightGBMTrainer(
-            _work,
-            train_loop_config={"job": [ray.put(job)]},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=cores(), resources_per_worker={"CPU": _WORKER_CPUS}
-            ),
-            run_config=ray.train.RunConfig(
-                name="rankers",
-                storage_path=scratch.path("runs"),
-                storage_filesystem=scratch.filesystem,
-                failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
-            ),
-        )
-        result = trainer.fit()
-        seconds: dict[str, float] = result.metrics
-        with result.checkpoint.as_directory() as folder:
-            ranker = HybridRanker.load(Path(folder), threads=settings.threads)
+    with connected(settings.cluster):
+        files, seconds = _fitted(ray.put(job))
+    with TemporaryDirectory(prefix="nightreel-rankers-") as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        ranker = HybridRanker.load(Path(folder), threads=settings.threads)
     stages = ("bins", "of_bins", "trees", "computed", "sent", "binned_ahead")
     of_worker = {name: seconds[name] for name in stages}
     return ranker, {"start": seconds[_BEGUN] - begun, **of_worker, "end": time.time() - seconds[_ENDED]}
 
 
+def _fitted(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str, float]]:
+    """What the first worker returns."""
+    for _ in range(_RETRIES):
+        try:
+            return _fitted_once(job)
+        except RayError:
+            continue
+    return _fitted_once(job)
+
+
+def _fitted_once(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str, float]]:
+    with _workers() as workers:
+        machines = ray.get([worker.machine.remote() for worker in workers])
+        results = [worker.work.remote(job, number, machines) for number, worker in enumerate(workers)]
+        pending = results
+        while pending:
+            # The first error ends it, though other workers may wait for the one that is lost.
+            done, pending = ray.wait(pending, fetch_local=False)
+            ray.get(done)
+        found: tuple[dict[str, bytes], dict[str, float]] = ray.get(results[0])
+    return found
+
+
 @contextmanager
-def _scratch(paths: Paths, settings: ClusterSettings) -> Iterator[Folder]:
-    """A folder for this training on shared storage, removed at its end."""
-    folder = Folder(settings.shared_dir or str(paths.shared)).below(f"train-{uuid4().hex[:12]}")
+def _workers() -> Iterator[Sequence[Any]]:
+    """Actors, one for each core of the cluster, which get their cores together or wait."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    cores = max(1, sum(int(node["Resources"].get("CPU", 0)) for node in nodes))
+    group = placement_group([{"CPU": 1}] * cores)
     try:
-        yield folder
+        ray.get(group.ready())
+        yield [
+            ray.remote(_Worker)
+            .options(
+                num_cpus=1,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=number
+                ),
+            )
+            .remote()
+            for number in range(cores)
+        ]
     finally:
-        folder.remove_all()
+        # Ends the actors, too.
+        remove_placement_group(group)
 
 
-def _work(config: dict[str, Any]) -> None:
-    """What each worker does: bin its share of the rows, and grow the same trees as all others."""
-    begun = _Instant.now()
-    job: _Job = ray.get(config["job"][0])
-    settings, slices = job.settings, job.slices
-    fitted = fitted_rows(slices)
-    parameters = common_parameters(settings, len(fitted))
-    binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
-    stop = binning.part(validation_rows(slices))
-    parts = number_of_parts(settings.ranker, len(fitted))
-    context = ray.train.get_context()
-    rows = dealt(fitted, parts, context.get_world_rank(), context.get_world_size())
-    binned = _Instant.now()
-    ranker = grow_rankers(
-        binning.parts(rows, parts),
-        parts=parts,
-        stop=stop,
-        targets=_writable(job.targets),
-        fit=slices.fit,
-        parameters=parameters | {"tree_learner": "data", "pre_partition": True},
-        encoding=job.encoding,
-        settings=settings.ranker,
-        threads=settings.threads,
-        network=get_network_params(),
-    )
-    seconds = _seconds(begun, binned, _Instant.now())
+class _Worker:
+    """One of LightGBM's workers: bins its share of the rows, and grows the same trees as all others."""
+
+    def machine(self) -> str:
+        """Address and free port, as LightGBM takes them."""
+        with socket.socket() as found:
+            found.bind(("", 0))
+            return f"{ray.util.get_node_ip_address()}:{found.getsockname()[1]}"
+
+    def work(
+        self, job: _Job, number: int, machines: Sequence[str]
+    ) -> tuple[dict[str, bytes], dict[str, float]]:
+        """Fit the rankers together with the other workers.
+
+        Args:
+            number: of this worker.
+            machines: of each worker.
+
+        Returns:
+            The files of the rankers by name, of the first worker alone, and seconds as `_seconds` gives them.
+        """
+        begun = _Instant.now()
+        settings, slices = job.settings, job.slices
+        fitted = fitted_rows(slices)
+        parameters = common_parameters(settings, len(fitted))
+        binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
+        stop = binning.part(validation_rows(slices))
+        parts = number_of_parts(settings.ranker, len(fitted))
+        rows = dealt(fitted, parts, number, len(machines))
+        binned = _Instant.now()
+        ranker = grow_rankers(
+            binning.parts(rows, parts),
+            parts=parts,
+            stop=stop,
+            targets=_writable(job.targets),
+            fit=slices.fit,
+            parameters=parameters | {"tree_learner": "data", "pre_partition": True},
+            encoding=job.encoding,
+            settings=settings.ranker,
+            threads=settings.threads,
+            network={
+                "machines": ",".join(machines),
+                "local_listen_port": int(machines[number].rpartition(":")[2]),
+                "num_machines": len(machines),
+            },
+        )
+        seconds = _seconds(begun, binned, _Instant.now())
+        return (_files(ranker) if number == 0 else {}), seconds
+
+
+def _files(ranker: HybridRanker) -> dict[str, bytes]:
+    """Its files, without the addresses of the workers, which differ each time."""
     with TemporaryDirectory(prefix="nightreel-rankers-") as folder:
-        checkpoint = None
-        if context.get_world_rank() == 0:
-            ranker.save(Path(folder))
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report(seconds, checkpoint=checkpoint)
+        ranker.save(Path(folder))
+        return {file.name: _ADDRESSES.sub(b"", file.read_bytes()) for file in Path(folder).iterdir()}
 
 
 @dataclass(frozen=True)

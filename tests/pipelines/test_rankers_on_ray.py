@@ -1,14 +1,18 @@
 """Training on a real Ray cluster: two workers with half of the plays each, as good as one machine."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from nightreel.core.settings import Settings, load_settings
 from pipelines.rankers import train
 from tests.conftest import Nightreel
+from tests.fixtures.scored_home import make_scored_home
 
 
 def test_each_row_has_one_worker_and_each_worker_an_even_share_of_each_part() -> None:
@@ -60,3 +64,39 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     assert set(on_ray) == {"hybrid_ndcg_at_10", "classifier_auc", "regressor_mean_absolute_error"}
     for name, value in on_ray.items():
         assert value == pytest.approx(local[name], rel=_APART[name]), (name, value, local[name])
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_time_alone(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others would wait for it: all begin again, and grow the same trees."""
+    trees = {"ranker.lightgbm.num_iterations": 300, "ranker.lightgbm.early_stopping_round": 300}
+    settings = make_scored_home(tmp_path / "home", monkeypatch).changed(trees | {"cluster.engine": "ray"})
+    killed: list[int] = []
+
+    def kill() -> None:
+        end = time.monotonic() + 120
+        while not killed and time.monotonic() < end:
+            for process in _growing_trees():
+                time.sleep(0.5)
+                process.kill()
+                killed.append(process.pid)
+                return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    version = train(settings, force=True).summary["version"]
+    killer.join()
+    assert killed
+    # Named by the digest of its files.
+    assert train(settings, force=True).summary["version"] == version
+
+
+def _growing_trees() -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any("_Worker.work" in part for part in process.info["cmdline"] or ())
+    ]
