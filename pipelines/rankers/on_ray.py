@@ -45,6 +45,7 @@ from pipelines.rankers.training_data import TrainingData
 
 # How often all begin again after one was lost: without it, the others cannot go on.
 _RETRIES = 2
+_LOOK_AGAIN_S = 30
 # As LightGBM writes them into a model's file.
 _ADDRESSES = re.compile(rb"^\[(machines|local_listen_port): .*\]\n", re.MULTILINE)
 _BEGUN, _ENDED = "begun", "ended"
@@ -127,11 +128,12 @@ def _fitted_once(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str
 @contextmanager
 def _workers() -> Iterator[Sequence[Any]]:
     """Actors, one for each core of the cluster, which get their cores together or wait."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    cores = max(1, sum(int(node["Resources"].get("CPU", 0)) for node in nodes))
-    group = placement_group([{"CPU": 1}] * cores)
+    group = placement_group([{"CPU": 1}] * _cores())
+    while not group.wait(_LOOK_AGAIN_S):
+        # A node that was counted may have been lost.
+        remove_placement_group(group)
+        group = placement_group([{"CPU": 1}] * _cores())
     try:
-        ray.get(group.ready())
         yield [
             ray.remote(_Worker)
             .options(
@@ -141,11 +143,17 @@ def _workers() -> Iterator[Sequence[Any]]:
                 ),
             )
             .remote()
-            for number in range(cores)
+            for number in range(group.bundle_count)
         ]
     finally:
         # Ends the actors, too.
         remove_placement_group(group)
+
+
+def _cores() -> int:
+    """Whole cores of the nodes, at least 1."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return max(1, sum(int(node["Resources"].get("CPU", 0)) for node in nodes))
 
 
 class _Worker:
