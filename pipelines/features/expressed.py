@@ -12,15 +12,15 @@ from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.catalogue import View, catalogue_of
 from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
-from nightreel.core.play_days import files_by_day, scan_days
+from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import DataSettings, FeatureSettings, Paths
 from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Step, StepResult
-from pipelines.features.expressed_plays import ExpressedPlays, roots_of
+from pipelines.features.expressed_plays import ExpressedPlays
+from pipelines.features.expressed_records import expressed_records
 from pipelines.features.facts import ViewFacts
-from pipelines.features.kept_values import can_be_kept, kept_values
-from pipelines.features.over_days import from_values_of_days, over_days, visible_from
-from pipelines.features.points import VISIBLE
+from pipelines.features.kept_values import can_be_kept, write_kept
+from pipelines.features.over_days import over_days, visible_from
 from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
@@ -76,17 +76,16 @@ def _build(
     if attempt.known is not None:
         return EXPRESSED.skipped(read, (path,), attempt.known)
     attempt.begin()
-    zone = settings.data.zone
-    if view.features[0].table != "plays":
-        frames = iter((over_days(_rows_of(view, settings.paths, settings.data), view, zone),))
-    elif can_be_kept(view):
+    if can_be_kept(view):
         digest = fingerprint(settings=EXPRESSED.settings_in(settings), **decisive)
-        values = kept_values(view, settings, digest, force=force)
-        frames = iter((from_values_of_days(values, view, zone),))
+        rows = write_kept(view, settings, digest, force=force)
     else:
-        frames = (over_days(part, view, zone) for part in plays().parts(view))
-    with atomic_write(path, checksum=True) as temporary:
-        rows = write_frames(frames, temporary)
+        if view.features[0].table == "plays":
+            parts = plays().parts(view)
+        else:
+            parts = iter((_rows_of(view, settings.paths, settings.data),))
+        with atomic_write(path, checksum=True) as temporary:
+            rows = write_frames((over_days(part, view, settings.data.zone) for part in parts), temporary)
     return attempt.finished(read, (path,), ViewFacts(rows_of_views={view.name: rows}), outputs=(path,))
 
 
@@ -123,11 +122,7 @@ def _rows_of(view: View, paths: Paths, settings: DataSettings) -> pl.DataFrame:
     """The rows that a view's expressions aggregate, in order of time, with VISIBLE; plays apart."""
     table = view.features[0].table
     if table == "video_daily":
-        scan = scan_days(paths.video_daily)
-        needed = {columns.VIDEO_ID, columns.LOCAL_DATE, *view.join_keys, *roots_of(view)}
-        frame = scan.select(name for name in scan.collect_schema() if name in needed).collect()
-        frame = frame.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
-        return frame.with_columns((pl.col(columns.LOCAL_DATE) + pl.duration(days=1)).alias(VISIBLE))
+        return expressed_records(list(files_by_day(paths.video_daily).values()), view)
     known = read_known(paths, table).versions()
     if columns.CREATED_TIMESTAMP not in known.columns:
         always = pl.lit(ALWAYS_KNOWN, dtype=INSTANT)

@@ -6,6 +6,7 @@ came in, or one left the window.
 """
 
 import math
+from datetime import date
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.catalogue import Feature, View
 from pipelines.features.expression_values import evaluated
-from pipelines.features.points import POINT, VISIBLE, Points
+from pipelines.features.points import POINT, VISIBLE, Points, is_whole
 from pipelines.local_days import INSTANT, days_after, starts_of_dates
 
 _NUMBER_MAX = 2**62
@@ -38,7 +39,7 @@ def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     keys = list(view.join_keys)
     known = rows.drop_nulls([*keys, VISIBLE])
     if known.is_empty():
-        return _nothing(view)
+        return without_rows(view)
     daily = _daily(known, keys, _fast(view), view)
     points, found = _combined(daily, view)
     slow = [one for one in view.features if one not in _fast(view)]
@@ -59,13 +60,44 @@ def values_of_days(rows: pl.DataFrame, view: View) -> pl.DataFrame:
 
     Args:
         rows: as for `over_days`, of some whole days.
+
+    Returns:
+        What is summed over days is int64, unless it is no whole number, which `from_values_of_days` refuses.
     """
-    return _daily(rows.drop_nulls([*view.join_keys, VISIBLE]), list(view.join_keys), _fast(view), view)
+    values = _daily(rows.drop_nulls([*view.join_keys, VISIBLE]), list(view.join_keys), _fast(view), view)
+    sums = [one.name for one in view.features if one.combine == "sum" and is_whole(values[one.name].dtype)]
+    return values.with_columns(pl.col(name).to_physical().cast(pl.Int64) for name in sums)
+
+
+def so_far(values: pl.DataFrame, view: View, until: date) -> pl.DataFrame:
+    """What the values of days come to: a row for each key, with VISIBLE = `until`, sorted by the keys.
+
+    It stands for all the days up to `until` in `from_values_of_days`, for rows a window later and more: it
+    says nothing of a window's values, which are 0.
+
+    Args:
+        values: as `values_of_days` gives them; those that become visible later do not count.
+    """
+    combined = {"sum": pl.Expr.sum, "max": pl.Expr.max, "min": pl.Expr.min}
+    known = values.filter(pl.col(VISIBLE) <= until).group_by(view.join_keys)
+    totals = [
+        pl.lit(0, dtype=pl.Int64).alias(one.name)
+        if one.days is not None
+        else combined[str(one.combine)](pl.col(one.name))
+        for one in view.features
+    ]
+    found = known.agg(totals).sort(view.join_keys).with_columns(pl.lit(until, dtype=pl.Date).alias(VISIBLE))
+    return found.select(values.columns)
+
+
+def longest_window_days(view: View) -> int:
+    """The number of days of the longest window of its features; 0 if all of them are of all days so far."""
+    return max((one.days for one in view.features if one.days is not None), default=0)
 
 
 def from_values_of_days(values: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     """What `over_days` gives, from the values of all days, sorted by keys and VISIBLE."""
-    return _nothing(view) if values.is_empty() else _stamped(_combined(values, view)[1], view, zone)
+    return without_rows(view) if values.is_empty() else _stamped(_combined(values, view)[1], view, zone)
 
 
 def _fast(view: View) -> list[Feature]:
@@ -85,7 +117,8 @@ def _stamped(found: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     return _changes(view.conformed(found.with_columns(stamps)), list(view.join_keys))
 
 
-def _nothing(view: View) -> pl.DataFrame:
+def without_rows(view: View) -> pl.DataFrame:
+    """A source of the view without rows."""
     types: dict[str, pl.DataType] = dict.fromkeys(view.join_keys, pl.Int64())
     types |= {columns.EVENT_TIMESTAMP: INSTANT}
     return pl.DataFrame(schema=types | {feature.name: feature.dtype for feature in view.features})
@@ -97,6 +130,8 @@ def _daily(rows: pl.DataFrame, keys: list[str], features: list[Feature], view: V
     If keys and day fit into one number, grouping and sorting by it takes a fraction of the time.
     """
     parts = [*keys, VISIBLE]
+    if rows.is_empty():
+        return evaluated(rows.group_by(parts), features, view)
     bounds = rows.select(
         *(pl.col(name).to_physical().min().cast(pl.Int64).alias(f"{name}_low") for name in parts),
         *(pl.col(name).to_physical().max().cast(pl.Int64).alias(f"{name}_high") for name in parts),

@@ -69,7 +69,7 @@ class Points:
         found = []
         for feature in features:
             values = daily[feature.name]
-            if not (values.dtype.is_integer() or values.dtype.is_temporal() or values.dtype == pl.Boolean):
+            if not is_whole(values.dtype):
                 where = f"{where_declared(view)}: feature {feature.name!r}"
                 raise InputError(
                     f"{where}: {values.dtype} is not a whole number, so it cannot be combined.",
@@ -131,6 +131,11 @@ class Points:
             .alias(one.name)
             for one in features
         ]
+
+
+def is_whole(kind: pl.DataType) -> bool:
+    """Whether values of a type are whole numbers, or stand for them, so that those of days combine."""
+    return kind.is_integer() or kind.is_temporal() or kind == pl.Boolean
 
 
 def _number(rows: pl.DataFrame, keys: list[str]) -> pl.Series:
