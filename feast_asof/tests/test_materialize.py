@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from feast import BatchFeatureView, Entity, FeatureStore, Field, FileSource, ValueType
 from feast.cli.cli import cli
 from feast.types import Float64, Int64
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from packaging.version import Version
 
 from asof_fixtures.installed import FEAST
@@ -100,6 +103,57 @@ def test_latest_of_a_source_is_that_of_feasts_duckdb_store(tmp_path: Path) -> No
         answers.append(online.to_dict())
     assert answers[0] == answers[1]
     assert answers[0]["score"] == [1.0, 4.0, None, None, None]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(1, 4), st.integers(4, 8), st.integers(5, 7)),
+        min_size=1,
+        max_size=12,
+        unique=True,
+    )
+)
+@settings(max_examples=3, deadline=None)
+def test_latest_of_row_groups_in_any_order_is_that_of_feasts_duckdb_store(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("groups")
+    values = [(user, f"2020-07-0{day}", f"2020-07-0{made}", at) for at, (user, day, made) in enumerate(rows)]
+    stats = View(
+        "stats", ["user"], ["score"], rows_of("user event_timestamp created score", *values), created=True
+    )
+    table = pa.Table.from_pandas(stats.rows.astype({"score": float}), preserve_index=False)
+    pq.write_table(table, folder / "stats.parquet", row_group_size=3, coerce_timestamps="us")
+    answers = []
+    for offline_store in (ASOF, DUCKDB):
+        store = open_store(folder, [stats], offline_store=offline_store)
+        store.config.materialization_config.pull_latest_features = True
+        store.materialize(START, END)
+        answers.append(
+            store.get_online_features(["stats:score"], [{"user": user} for user in range(1, 5)]).to_dict()
+        )
+    assert answers[0] == answers[1]
+
+
+def test_features_of_row_groups_without_a_newest_row_are_not_read(tmp_path: Path) -> None:
+    """A source that has grown for years costs its keys and times: its old features cannot be read here."""
+    times = pd.to_datetime(["2020-07-05", "2020-07-06"] * 2, utc=True).sort_values().as_unit("us")
+    table = pa.table({"user": [1, 2, 1, 2], "event_timestamp": times, "score": [1.0, 2.0, 3.0, 4.0]})
+    path = tmp_path / "stats.parquet"
+    pq.write_table(table, path, row_group_size=2, use_dictionary=False, compression="none")
+    score = pq.read_metadata(path).row_group(0).column(2)
+    content = bytearray(path.read_bytes())
+    content[score.data_page_offset : score.data_page_offset + score.total_compressed_size] = (
+        b"\xff" * score.total_compressed_size
+    )
+    path.write_bytes(content)
+    with pytest.raises(OSError):
+        pq.read_table(path)
+    store = open_store(tmp_path, [View("stats", ["user"], ["score"], rows_of("user event_timestamp score"))])
+    store.config.materialization_config.pull_latest_features = True
+    store.materialize(START, END)
+    online = store.get_online_features(["stats:score"], [{"user": 1}, {"user": 2}]).to_dict()
+    assert online["score"] == [3.0, 4.0]
 
 
 def test_latest_of_a_source_without_keys_is_one_row(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs
 import pyarrow.parquet as pq
 
 from feast_asof.memory import POOL
+from feast_asof.search import Int64Array
 
 # Rows of a piece at most: a row group is decoded at once, and its columns seldom have to be put together.
 PIECE_ROWS = 1 << 20
@@ -76,5 +78,23 @@ class OpenFile:
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """These columns, each in one chunk. Threads may read at the same time."""
-        parquet = pq.ParquetFile(self.file, metadata=self.metadata, buffer_size=READ_BYTES, pre_buffer=False)
-        return in_one_chunk(parquet.read(list(columns), use_threads=False))
+        return in_one_chunk(self._opened().read(list(columns), use_threads=False))
+
+    def read_rows(self, columns: Sequence[str], rows: Int64Array) -> pa.Table:
+        """These columns of some rows, in the order asked for; row groups without one of them are not read."""
+        parquet, order = self._opened(), np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        found, start = [parquet.schema_arrow.empty_table().select(list(columns))], 0
+        for group in range(self.metadata.num_row_groups):
+            stop = start + self.metadata.row_group(group).num_rows
+            first, last = np.searchsorted(ascending, [start, stop])
+            if first < last:
+                of_group = parquet.read_row_group(group, columns=list(columns), use_threads=False)
+                found.append(of_group.select(list(columns)).take(pa.array(ascending[first:last] - start)))
+            start = stop
+        asked = np.empty_like(order)
+        asked[order] = np.arange(len(order))
+        return in_one_chunk(pa.concat_tables(found).take(pa.array(asked)))
+
+    def _opened(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self.file, metadata=self.metadata, buffer_size=READ_BYTES, pre_buffer=False)

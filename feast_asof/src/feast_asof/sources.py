@@ -17,6 +17,7 @@ from feast_asof.errors import AsOfError
 from feast_asof.lake_tables import ScannedRows, delta_options, is_iceberg, open_delta, open_iceberg
 from feast_asof.parquet import conflict_error, find_parquet
 from feast_asof.reading import OpenFile, in_one_chunk, read_table
+from feast_asof.search import Int64Array
 from feast_asof.times import Instants, read_instants
 
 LOG = logging.getLogger(__name__)
@@ -74,6 +75,11 @@ class ParquetSource:
         """These columns, by their names in the file, each in one chunk."""
         with self._errors_named():
             return file.read(names)
+
+    def read_rows(self, file: OpenFile, names: Sequence[str], rows: Int64Array) -> pa.Table:
+        """These columns of some rows, by their names in the file, each in one chunk; rows in any order."""
+        with self._errors_named():
+            return file.read_rows(names, rows)
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:

@@ -22,13 +22,12 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast_asof.entities import EVENT_TIMESTAMP, Entities
 from feast_asof.errors import AsOfError
 from feast_asof.events import events_of_range
-from feast_asof.index import build_index
-from feast_asof.keys import comparable
 from feast_asof.retrieval_job import AsOfRetrievalJob
 from feast_asof.shared import SharedSources
-from feast_asof.sources import open_source
+from feast_asof.source_rows import newest_rows, rows_between
+from feast_asof.sources import ParquetSource, open_source
 from feast_asof.sql_entities import is_sql, run_sql
-from feast_asof.times import Instants, is_text, one_chunk, read_instants, read_text
+from feast_asof.times import Instants
 from feast_asof.views import check_entities, join_view
 from feast_asof.writing import append_logged_features, append_to_source
 
@@ -128,27 +127,14 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
         end_date: datetime,
     ) -> RetrievalJob:
         """The newest row of each key between two instants, both included: what materialization stores."""
-        table = _rows_between(
-            config,
-            data_source,
-            [*join_key_columns, *feature_name_columns],
+        newest = newest_rows(
+            _own_names(config, data_source),
+            join_key_columns,
+            feature_name_columns,
             timestamp_field,
             created_timestamp_column,
             (start_date, end_date),
-            keys=join_key_columns,
         )
-        what = f"source {data_source.name}"
-        created = (
-            read_instants(table[created_timestamp_column], what=what, nulls_allowed=True)
-            if created_timestamp_column
-            else None
-        )
-        index = build_index(
-            [comparable(one_chunk(table[key])) for key in join_key_columns],
-            read_instants(table[timestamp_field], what=what),
-            created,
-        )
-        newest = table.take(pa.array(index.last_rows()))
         return _plain_job(config, newest if join_key_columns else _with_dummy_key(newest))
 
     @staticmethod
@@ -171,14 +157,13 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
         Args:
             feature_name_columns: by default every column.
         """
-        table = _rows_between(
-            config,
-            data_source,
-            [*join_key_columns, *feature_name_columns] if feature_name_columns else None,
+        table = rows_between(
+            _own_names(config, data_source),
+            join_key_columns,
+            feature_name_columns or None,
             timestamp_field,
             created_timestamp_column,
             (start_date, end_date),
-            keys=join_key_columns,
         )
         if not join_key_columns:
             by = [(name, "ascending") for name in (timestamp_field, created_timestamp_column) if name]
@@ -220,49 +205,9 @@ def _with_dummy_key(table: pa.Table) -> pa.Table:
     return table.append_column(DUMMY_ENTITY_ID, pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string()))
 
 
-def _rows_between(
-    config: RepoConfig,
-    data_source: DataSource,
-    columns: list[str] | None,
-    timestamp_field: str,
-    created_timestamp_column: str | None,
-    ends: tuple[datetime | None, datetime | None],
-    *,
-    keys: list[str],
-) -> pa.Table:
-    """A source's rows between two instants, both included, that have all `keys`; text times become instants.
-
-    Args:
-        columns: None for all of them.
-    """
-    source = open_source(config, data_source, what=f"source {data_source.name}")
-    created = [created_timestamp_column] if created_timestamp_column else []
-    # Feast asks for the file's own names here, not for mapped ones.
-    source = replace(source, original={})
-    requested = source.dataset.schema.names if columns is None else columns
-    table = source.read([*requested, timestamp_field, *created])
-    keep = source.instants(table, timestamp_field).between(*ends)
-    has_keys = np.ones(len(keep), dtype=bool)
-    for key in keys:
-        has_keys &= pc.invert(pc.is_null(table[key], nan_is_null=True)).to_numpy()
-    if without := int(np.count_nonzero(keep & ~has_keys)):
-        LOG.warning(
-            "%s: left out %d of %d rows of %s whose key (%s) is null.",
-            source.what,
-            without,
-            int(np.count_nonzero(keep)),
-            source.path,
-            ", ".join(keys),
-        )
-    rows = table.filter(pa.array(keep & has_keys)).combine_chunks()
-    # Feast, which reads these columns next, would give a text without an offset that of the text before it.
-    for name in (timestamp_field, *created):
-        if is_text(rows.schema.field(name).type):
-            instants = read_text(
-                one_chunk(rows[name]), what=f"{source.what}, column '{name}' of {source.path}"
-            )
-            rows = rows.set_column(rows.schema.get_field_index(name), name, instants)
-    return rows
+def _own_names(config: RepoConfig, data_source: DataSource) -> ParquetSource:
+    """A source whose columns have the file's own names, which Feast asks for here, and not mapped ones."""
+    return replace(open_source(config, data_source, what=f"source {data_source.name}"), original={})
 
 
 def _check_request_columns(columns: list[str], on_demand: list[OnDemandFeatureView]) -> None:
