@@ -65,7 +65,7 @@ def run(plays: int) -> dict[str, float]:
     cutoffs = [START + timedelta(days=14), START + timedelta(days=15)]
     spent = []
     started = time.process_time()
-    for _ in biased_fits(Log.of(frame, cutoffs), settings):
+    for _ in biased_fits(Log.of(frame, cutoffs, settings.data.targets.watch_ratio_clip), settings):
         spent.append(time.process_time() - started)
         started = time.process_time()
     return {

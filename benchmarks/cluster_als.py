@@ -54,7 +54,8 @@ def fit(folder: Path, plays: int, *, on_ray: bool) -> dict[str, Any]:
 
         fits: Iterator[Fit] = fits_of_shards(days, _CUTOFFS, seen_until, settings)
     else:
-        fits = biased_fits(Log.read(days, _CUTOFFS, seen_until), settings)
+        clip = settings.data.targets.watch_ratio_clip
+        fits = biased_fits(Log.read(days, _CUTOFFS, seen_until, clip), settings)
     made, seconds = [], []
     for one in fits:
         seconds.append(round(time.perf_counter() - started, 2))

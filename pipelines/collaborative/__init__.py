@@ -114,8 +114,8 @@ def _fits(
         from pipelines.collaborative.on_ray import fits_of_shards  # Ray is an extra
 
         return fits_of_shards(days, cutoffs, seen_until, settings, done)
-    # A caller that kept the log would keep it from being freed once it is grouped.
-    return biased_fits(Log.read(days, cutoffs, seen_until), settings, done)
+    log = Log.read(days, cutoffs, seen_until, settings.data.targets.watch_ratio_clip)
+    return biased_fits(log, settings, done)
 
 
 def _unknown(features: FeatureSettings) -> str:

@@ -8,8 +8,6 @@ Measured against other models in docs/decisions/als.md.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -21,12 +19,11 @@ from pipelines.collaborative.fits import (
     REGULARIZATION_PLAYS,
     Fit,
 )
-from pipelines.collaborative.least_squares import Plays, Side, counted, solve
+from pipelines.collaborative.least_squares import Side, solve
 from pipelines.collaborative.log import Keys, Log
 
 # Of the factors' dimensions, one carries the user's bias and one the video's.
 BIAS_DIMENSIONS = 2
-NO_ROWS = np.zeros(0, dtype=np.int32)
 
 
 def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterator[Fit]:
@@ -38,55 +35,28 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
     No fit depends on plays, users or videos that come after its cutoff.
 
     Args:
-        log: is released once it is grouped; a caller that keeps it as well pays for both.
         done: the fit of one of the cutoffs to continue from; only later ones are fitted.
     """
-    cutoffs, ends, users, videos = log.cutoffs, log.ends, log.users, log.videos
-    targets = targets_of(log.ratios, settings.data.targets.watch_ratio_clip)
-    del log
-    with ThreadPoolExecutor(settings.threads) as pool:
-        grouping = [
-            pool.submit(Plays.grouped, rows, others, targets)
-            for rows, others in ((users.rows, videos.rows), (videos.rows, users.rows))
-        ]
-        by_user, by_video = (one.result() for one in grouping)
-        del grouping
-    counts = [
-        tuple(counted(keys.rows[:end], keys.known[at]) for keys in (users, videos))
-        for at, end in enumerate(ends)
-    ]
-    means = [float(targets[:end].mean(dtype=np.float64)) for end in ends]
-    users, videos = replace(users, rows=NO_ROWS), replace(videos, rows=NO_ROWS)
-    del targets
+    users, videos = log.users, log.videos
+    means = (log.targets / log.plays).tolist()
     size = settings.features.als.factors - BIAS_DIMENSIONS
     iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
     strength, threads = REGULARIZATION_PLAYS, settings.threads
     video_side = first_videos(videos, size, settings.seed, done)
-    for cutoff, (plays_a_user, plays_a_video), mean in zip(cutoffs, counts, means, strict=True):
+    fits = zip(log.cutoffs, log.plays_a_user, log.plays_a_video, means, strict=True)
+    for cutoff, plays_a_user, plays_a_video, mean in fits:
         if done is not None and cutoff <= done.cutoff:
             continue
         video_side = video_side.grown(len(plays_a_video))
         for _ in range(iterations):
             user_side = solve(
-                by_user, plays_a_user, video_side, mean, regularization=strength, threads=threads
+                log.by_user, plays_a_user, video_side, mean, regularization=strength, threads=threads
             )
             video_side = solve(
-                by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
+                log.by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
             )
         iterations = REFIT_ITERATIONS
         yield fit_of(cutoff, mean, (users, user_side), (videos, video_side))
-
-
-def targets_of(ratios: np.ndarray, clip: float) -> np.ndarray:
-    """What is fitted: float32 [plays].
-
-    Args:
-        ratios: float32, each play's watch_ratio.
-        clip: the largest that counts.
-    """
-    targets: np.ndarray = np.clip(ratios, 0, clip)
-    np.log1p(targets, out=targets)
-    return targets
 
 
 def first_videos(videos: Keys, size: int, seed: int, done: Fit | None) -> Side:

@@ -40,10 +40,32 @@ class Plays:
     @classmethod
     def grouped(cls, rows: np.ndarray, others: np.ndarray, targets: np.ndarray) -> "Plays":
         """Group plays, given in order of time, by `rows` (int32 from 0, without a gap)."""
-        starts = np.append(0, np.cumsum(counted(rows, 0)))
-        grouped = cls(starts, np.empty_like(others), np.empty_like(targets))
-        _deal(rows, others, targets, starts[:-1].copy(), grouped.others, grouped.targets)
-        return grouped
+        grouping = Grouping(counted(rows, 0))
+        grouping.add(rows, others, targets)
+        return grouping.plays
+
+
+class Grouping:
+    """Groups plays that come part by part, in order of time.
+
+    Attributes:
+        plays: complete once all parts were added.
+    """
+
+    def __init__(self, counts: np.ndarray) -> None:
+        """Make room for the plays.
+
+        Args:
+            counts: int64 [rows], how many plays of each row will be added.
+        """
+        starts = np.append(0, np.cumsum(counts))
+        others, targets = (np.empty(starts[-1], dtype=dtype) for dtype in (np.int32, np.float32))
+        self.plays = Plays(starts, others, targets)
+        self._following = starts[:-1].copy()
+
+    def add(self, rows: np.ndarray, others: np.ndarray, targets: np.ndarray) -> None:
+        """Add plays: their rows and those of the other side, int32, and targets, float32."""
+        _deal(rows, others, targets, self._following, self.plays.others, self.plays.targets)
 
 
 @dataclass(frozen=True)

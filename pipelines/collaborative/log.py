@@ -1,34 +1,37 @@
-"""The log that ALS is fitted on: a code for each user and video, read some days at a time.
+"""The log that ALS is fitted on: plays grouped by user and by video, read some days at a time.
 
-A play takes 12 bytes here, and 16 once it is grouped by user and by video; the log's columns are never all in
-memory.
+The log is read twice: first users, videos and the numbers of their plays are found, so that each play is then
+written where it belongs. A play takes 16 bytes, and the log's columns are never all in memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.play_days import in_parts, newest_of, read_days, rows_of
+from nightreel.core.play_days import cut, newest_of, read_days, rows_of
+from pipelines.collaborative.least_squares import Grouping, Plays, counted
 from pipelines.id_codes import IdCodes
 from pipelines.local_days import INSTANT
 
-# Rows that are renumbered at a time.
-_ROWS_AT_A_TIME = 1_000_000
-_READ = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
+# Plays of whole days that are read together: putting late ones in order takes several copies of them.
+_PLAYS_AT_A_TIME = 1_000_000
+_PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _WINDOW = "window"
+# Plays, each with the number of the first fit that sees it, ascending.
+_Part = tuple[pl.DataFrame, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Users or videos, and their rows in the factor matrices, in the order in which they became known."""
+    """Users or videos, in the order of their rows in the factor matrices: that in which they became known."""
 
     ids: np.ndarray  # the id of each row
-    rows: np.ndarray  # int32, the row of each play's key
     known: list[int]  # how many rows are known at each cutoff
 
     def in_rows(self, ids: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -45,30 +48,38 @@ class Keys:
 
 @dataclass(frozen=True)
 class Log:
-    """Plays as rows of the factor matrices, in order of the first fit that sees each, and then of time.
+    """The plays that some fit sees, grouped, in order of the first fit that sees each, and then of time.
 
     Attributes:
         cutoffs: UTC, ascending.
-        ends: the number of plays that each fit sees: those strictly before its cutoff, except late ones.
-        ratios: float32, each play's watch_ratio.
+        plays: int64 [cutoffs], how many plays each fit sees: those strictly before its cutoff, except late
+            ones.
+        targets: float64 [cutoffs], the sum of their targets.
+        plays_a_user, plays_a_video: for each fit, how many plays it sees of each row that it knows: int64.
     """
 
     cutoffs: tuple[datetime, ...]
-    ends: tuple[int, ...]
+    plays: np.ndarray
+    targets: np.ndarray
     users: Keys
     videos: Keys
-    ratios: np.ndarray
+    by_user: Plays
+    by_video: Plays
+    plays_a_user: list[np.ndarray]
+    plays_a_video: list[np.ndarray]
 
     @classmethod
-    def of(cls, plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> "Log":
+    def of(cls, plays: pl.DataFrame, cutoffs: Sequence[datetime], clip: float) -> "Log":
         """A log in memory.
 
         Args:
             plays: user_id, video_id, event_timestamp (ascending), watch_ratio; at least one before the first
                 cutoff.
             cutoffs: UTC, ascending.
+            clip: the largest watch_ratio that counts.
         """
-        return cls._of([(plays, _windows(plays[columns.EVENT_TIMESTAMP], cutoffs))], plays.height, cutoffs)
+        window = _windows(plays[columns.EVENT_TIMESTAMP], cutoffs)
+        return cls._of(lambda _: iter([(plays, window)]), cutoffs, clip)
 
     @classmethod
     def read(
@@ -76,6 +87,7 @@ class Log:
         days: list[Path],
         cutoffs: Sequence[datetime],
         seen_until: Sequence[datetime],
+        clip: float,
         read: Callable[[list[Path], Sequence[str]], pl.DataFrame] = read_days,
     ) -> "Log":
         """The log in files of days, at least one, in order.
@@ -83,6 +95,7 @@ class Log:
         Args:
             seen_until: for each cutoff, ascending, the instant by which the plays that its fit sees had
                 arrived.
+            clip: the largest watch_ratio that counts.
             read: reads columns of some days; by default all of their plays.
 
         Raises:
@@ -90,32 +103,76 @@ class Log:
         """
         newest = newest_of(days, columns.CREATED_TIMESTAMP)
         some_wait = newest is not None and newest > seen_until[0]
-        names = (*_READ, columns.CREATED_TIMESTAMP) if some_wait else _READ
-        parts = (found for part in in_parts(days) if (found := read(part, names)).height)
-        return cls._of(_in_order(parts, cutoffs, seen_until), rows_of(days), cutoffs)
+        instants = [columns.EVENT_TIMESTAMP, *([columns.CREATED_TIMESTAMP] if some_wait else [])]
+
+        def parts(names: Sequence[str]) -> Iterator[_Part]:
+            pieces = cut(days, 1 + rows_of(days) // _PLAYS_AT_A_TIME)
+            found = (read(piece, [*names, *instants]) for piece in pieces)
+            return _in_order((plays for plays in found if plays.height), cutoffs, seen_until)
+
+        return cls._of(parts, cutoffs, clip)
 
     @classmethod
     def _of(
-        cls, parts: Iterable[tuple[pl.DataFrame, np.ndarray]], plays: int, cutoffs: Sequence[datetime]
+        cls, parts: Callable[[Sequence[str]], Iterator[_Part]], cutoffs: Sequence[datetime], clip: float
     ) -> "Log":
-        """plays: their number or, if only some are read, more: what is never written takes no memory."""
-        coded = _Coded(columns.USER_ID, plays), _Coded(columns.VIDEO_ID, plays)
-        ratios = np.empty(plays, dtype=np.float32)
-        counts = np.zeros(len(cutoffs) + 1, dtype=np.int64)
-        start = 0
-        for frame, window in parts:
-            for keys in coded:
-                keys.meet(frame[keys.name], pl.Series("window", window), start)
-            counts += np.bincount(window, minlength=len(counts))
-            ratios[start : start + frame.height] = frame[columns.WATCH_RATIO].to_numpy()
-            start += frame.height
-        users, videos = (keys.known_at(len(cutoffs), start) for keys in coded)
-        return cls(tuple(cutoffs), tuple(np.cumsum(counts)[:-1].tolist()), users, videos, ratios[:start])
+        """parts: reads the log from its beginning, with columns of these names."""
+        users, videos = (_Met(len(cutoffs)) for _ in _PAIR)
+        for frame, window in parts(_PAIR):
+            for fit, some in _by_fit(window, len(cutoffs)):
+                users.add(frame[columns.USER_ID][some].to_numpy(), fit)
+                videos.add(frame[columns.VIDEO_ID][some].to_numpy(), fit)
+        (of_users, plays_a_user), (of_videos, plays_a_video) = users.known(), videos.known()
+        by_user, by_video = Grouping(plays_a_user[-1]), Grouping(plays_a_video[-1])
+        user_rows, video_rows = IdCodes(of_users.ids), IdCodes(of_videos.ids)
+        sums = np.zeros(len(cutoffs), dtype=np.float64)
+        for frame, window in parts((*_PAIR, columns.WATCH_RATIO)):
+            seen = frame[: np.searchsorted(window, len(cutoffs))]
+            targets = targets_of(seen[columns.WATCH_RATIO].to_numpy(), clip)
+            user = user_rows.of_known(seen[columns.USER_ID].to_numpy()).astype(np.int32, copy=False)
+            video = video_rows.of_known(seen[columns.VIDEO_ID].to_numpy()).astype(np.int32, copy=False)
+            by_user.add(user, video, targets)
+            by_video.add(video, user, targets)
+            for fit, some in _by_fit(window, len(cutoffs)):
+                sums[fit] += targets[some].sum(dtype=np.float64)
+        return cls(
+            tuple(cutoffs),
+            np.array([plays.sum() for plays in plays_a_user]),
+            np.cumsum(sums),
+            of_users,
+            of_videos,
+            by_user.plays,
+            by_video.plays,
+            plays_a_user,
+            plays_a_video,
+        )
+
+
+def targets_of(ratios: np.ndarray, clip: float) -> np.ndarray:
+    """What is fitted: float32 [plays].
+
+    Args:
+        ratios: float32, each play's watch_ratio.
+        clip: the largest that counts.
+    """
+    targets: np.ndarray = np.clip(ratios, 0, clip)
+    np.log1p(targets, out=targets)
+    return targets
+
+
+def _by_fit(window: np.ndarray, fits: int) -> Iterator[tuple[int, slice]]:
+    """The plays that each fit is the first to see, if there are any; those that none sees are left out.
+
+    Args:
+        window: the number of the first fit that sees each play, ascending.
+    """
+    borders = np.searchsorted(window, np.arange(fits + 1)).tolist()
+    return ((fit, slice(*ends)) for fit, ends in enumerate(pairwise(borders)) if ends[0] < ends[1])
 
 
 def _in_order(
     parts: Iterable[pl.DataFrame], cutoffs: Sequence[datetime], seen_until: Sequence[datetime]
-) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
+) -> Iterator[_Part]:
     """Plays, each with the number of the first fit that sees it; in order of that number, and then of time.
 
     Args:
@@ -142,7 +199,7 @@ def _in_order(
         yield _by_window(waiting)
 
 
-def _by_window(plays: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+def _by_window(plays: pl.DataFrame) -> _Part:
     ordered = plays.sort(_WINDOW, maintain_order=True)
     return ordered, ordered[_WINDOW].to_numpy()
 
@@ -154,31 +211,25 @@ def _windows(instants: pl.Series, cutoffs: Sequence[datetime]) -> np.ndarray:
     return np.repeat(np.arange(len(plays_of_windows)), plays_of_windows)
 
 
-class _Coded:
-    """Assigns rows to keys: to the ids of the first window, then to the new ids of the next, and so on."""
+class _Met:
+    """The keys of some plays: which fit is the first to see each, and how many of its plays."""
 
-    def __init__(self, name: str, plays: int) -> None:
-        self.name = name
-        self._first = pl.DataFrame(schema={name: pl.Int64, "window": pl.Int64})
+    def __init__(self, fits: int) -> None:
         self._codes = IdCodes(np.zeros(0, dtype=np.int64))
-        self._rows = np.empty(plays, dtype=np.int32)
+        self._plays = np.zeros((fits, 0), dtype=np.int64)
 
-    def meet(self, keys: pl.Series, window: pl.Series, start: int) -> None:
-        """Add the keys of some plays, the first of which is play `start`, and the window of each play."""
-        met = pl.DataFrame([keys, window]).group_by(self.name).agg(pl.col("window").min())
-        self._first = pl.concat([self._first, met.cast(pl.Int64)])
-        self._first = self._first.group_by(self.name).agg(pl.col("window").min())
-        self._rows[start : start + len(keys)] = self._codes.of(keys.to_numpy())
+    def add(self, ids: np.ndarray, fit: int) -> None:
+        """Add the keys of plays that a fit is the first to see."""
+        code = self._codes.of(ids)
+        new = len(self._codes.ids) - self._plays.shape[1]
+        self._plays = np.pad(self._plays, ((0, 0), (0, new)))
+        self._plays[fit] += counted(code, self._plays.shape[1])
 
-    def known_at(self, cutoffs: int, plays: int) -> Keys:
-        """The keys, once all plays were added: codes in order of appearance become rows."""
-        self._rows = self._rows[:plays]
-        first = self._first.sort("window", self.name)
-        ids = first[self.name].to_numpy()
-        row_of_code = np.empty(len(ids), dtype=np.int32)
-        row_of_code[self._codes.of_known(ids)] = np.arange(len(ids))
-        for start in range(0, len(self._rows), _ROWS_AT_A_TIME):
-            part = slice(start, start + _ROWS_AT_A_TIME)
-            self._rows[part] = row_of_code[self._rows[part]]
-        known = np.searchsorted(first["window"].to_numpy(), np.arange(cutoffs), side="right")
-        return Keys(ids, self._rows, known.tolist())
+    def known(self) -> tuple[Keys, list[np.ndarray]]:
+        """The keys and, for each fit, how many plays it sees of each row that it knows: int64."""
+        first = np.argmax(self._plays > 0, axis=0)
+        order = np.lexsort((self._codes.ids, first))
+        known = np.searchsorted(first[order], np.arange(len(self._plays)), side="right").tolist()
+        plays = np.cumsum(self._plays[:, order], axis=0)
+        seen = [of_fit[:rows].copy() for of_fit, rows in zip(plays, known, strict=True)]
+        return Keys(self._codes.ids[order], known), seen

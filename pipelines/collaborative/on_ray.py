@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nightreel.core import columns
 from nightreel.core.cluster import connected
 from nightreel.core.settings.needs import FitNeeds
-from pipelines.collaborative.biased_als import BIAS_DIMENSIONS, NO_ROWS, first_videos, fit_of
+from pipelines.collaborative.biased_als import BIAS_DIMENSIONS, first_videos, fit_of
 from pipelines.collaborative.fits import FIRST_ITERATIONS, REFIT_ITERATIONS, Fit
 from pipelines.collaborative.least_squares import Side
 from pipelines.collaborative.log import Keys
@@ -160,7 +160,7 @@ class _Shards:
         factors, biases = (
             np.concatenate([getattr(side, name) for _, side in found]) for name in ("factors", "biases")
         )
-        return Keys(ids, NO_ROWS, [len(ids)]), Side(factors, biases)
+        return Keys(ids, [len(ids)]), Side(factors, biases)
 
 
 def _all_videos(facts: Sequence[ShardFacts], cutoffs: int) -> Keys:
@@ -170,4 +170,4 @@ def _all_videos(facts: Sequence[ShardFacts], cutoffs: int) -> Keys:
         pl.concat(frames).group_by(columns.VIDEO_ID).agg(pl.col("fit").min()).sort("fit", columns.VIDEO_ID)
     )
     known = np.searchsorted(first["fit"].to_numpy(), np.arange(cutoffs), side="right")
-    return Keys(first[columns.VIDEO_ID].to_numpy(), NO_ROWS, known.tolist())
+    return Keys(first[columns.VIDEO_ID].to_numpy(), known.tolist())

@@ -6,7 +6,7 @@ any iteration.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -15,10 +15,9 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.checksums import require_as_written
-from pipelines.collaborative.biased_als import NO_ROWS, targets_of
 from pipelines.collaborative.fits import REGULARIZATION_PLAYS
-from pipelines.collaborative.least_squares import Equations, Plays, Side, counted, in_blocks, solutions, solve
-from pipelines.collaborative.log import Keys, Log
+from pipelines.collaborative.least_squares import Equations, Side, in_blocks, solutions, solve
+from pipelines.collaborative.log import Log
 from pipelines.hashing import uniform_hash
 from pipelines.id_codes import IdCodes
 
@@ -72,7 +71,7 @@ class ShardInputs:
             InputError: if a file is not as ingest wrote it.
         """
         require_as_written(self.checked)
-        return Log.read(self.days, self.cutoffs, self.seen_until, self._read)
+        return Log.read(self.days, self.cutoffs, self.seen_until, self.watch_ratio_clip, self._read)
 
     def _read(self, days: list[Path], names: Sequence[str]) -> pl.DataFrame:
         plays = pl.scan_parquet(days, hive_partitioning=False).select(names).collect()
@@ -115,43 +114,6 @@ class Iteration:
 
 
 @dataclass(frozen=True)
-class _Grouped:
-    """The plays of a shard, and the rows of its users and videos."""
-
-    users: Keys
-    videos: Keys
-    by_user: Plays
-    by_video: Plays
-    plays_a_user: list[np.ndarray]
-    plays_a_video: list[np.ndarray]
-    facts: ShardFacts
-
-    @classmethod
-    def of(cls, log: Log, clip: float) -> "_Grouped":
-        targets = targets_of(log.ratios, clip)
-        users, videos = log.users, log.videos
-        plays_a_user, plays_a_video = (
-            [counted(keys.rows[:end], known) for end, known in zip(log.ends, keys.known, strict=True)]
-            for keys in (users, videos)
-        )
-        facts = ShardFacts(
-            videos.ids,
-            np.searchsorted(videos.known, np.arange(len(videos.ids)), side="right"),
-            np.array(log.ends, dtype=np.int64),
-            np.array([targets[:end].sum(dtype=np.float64) for end in log.ends]),
-        )
-        return cls(
-            replace(users, rows=NO_ROWS),
-            replace(videos, rows=NO_ROWS),
-            Plays.grouped(users.rows, videos.rows, targets),
-            Plays.grouped(videos.rows, users.rows, targets),
-            plays_a_user,
-            plays_a_video,
-            facts,
-        )
-
-
-@dataclass(frozen=True)
 class _Solved:
     """An iteration's users.
 
@@ -170,12 +132,14 @@ class Shard:
 
     def __init__(self, inputs: ShardInputs) -> None:
         self._inputs = inputs
-        self._grouped: _Grouped | None = None
+        self._log: Log | None = None
         self._solved: _Solved | None = None
 
     def facts(self) -> ShardFacts:
         """What the shards have to know of each other."""
-        return self._plays().facts
+        log = self._plays()
+        first_fit = np.searchsorted(log.videos.known, np.arange(len(log.videos.ids)), side="right")
+        return ShardFacts(log.videos.ids, first_fit, log.plays, log.targets)
 
     def sums(self, iteration: Iteration, videos: range) -> np.ndarray:
         """What these users' plays add to the equations of some videos.
@@ -203,10 +167,10 @@ class Shard:
         solved = self._of(iteration)
         return self._plays().users.ids[: len(solved.users.biases)], solved.users
 
-    def _plays(self) -> _Grouped:
-        if self._grouped is None:
-            self._grouped = _Grouped.of(self._inputs.log(), self._inputs.watch_ratio_clip)
-        return self._grouped
+    def _plays(self) -> Log:
+        if self._log is None:
+            self._log = self._inputs.log()
+        return self._log
 
     def _of(self, iteration: Iteration) -> _Solved:
         if self._solved is None or self._solved.number != iteration.number:

@@ -20,6 +20,7 @@ from tests.fixtures.tables import plays_of_days
 
 LOG = make_log(6, users=20, videos=40, plays=900)
 _MICROSECOND, _DAY = timedelta(microseconds=1), timedelta(days=1)
+_CLIP = 5.0
 
 
 def _midnight(day: int) -> datetime:
@@ -31,7 +32,7 @@ def _settings(home: Path, **changes: object) -> Settings:
 
 
 def _log(cutoffs: list[datetime]) -> Log:
-    return Log.of(LOG.interactions, cutoffs)
+    return Log.of(LOG.interactions, cutoffs, _CLIP)
 
 
 def _same(one: list[Fit], other: list[Fit]) -> bool:
@@ -69,9 +70,9 @@ def test_no_fit_depends_on_a_play_at_or_after_its_cutoff(tmp_path: Path, late: t
     )
     added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
     removed = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFFS[1] + late)
-    after = list(biased_fits(Log.of(added, CUTOFFS), settings))
+    after = list(biased_fits(Log.of(added, CUTOFFS, _CLIP), settings))
     assert _same(after[:2], whole[:2]) and not _same(after[2:], whole[2:])
-    assert _same(list(biased_fits(Log.of(removed, CUTOFFS[:2]), settings)), whole[:2])
+    assert _same(list(biased_fits(Log.of(removed, CUTOFFS[:2], _CLIP), settings)), whole[:2])
 
 
 def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path) -> None:
         pl.lit(77_777, pl.Int64).alias(columns.USER_ID),
     )
     added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
-    first, second, _ = biased_fits(Log.of(added, CUTOFFS), settings)
+    first, second, _ = biased_fits(Log.of(added, CUTOFFS, _CLIP), settings)
     assert 77_777 not in first.user_ids and 77_777 in second.user_ids
 
 
@@ -120,7 +121,7 @@ def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, monkeypatch: pyt
     plays, likes, hole = _tastes()
     monkeypatch.setattr(biased_als, "REGULARIZATION_PLAYS", 2.0)
     settings = _settings(tmp_path, **{"features.als.factors": 8})
-    for fit in biased_fits(Log.of(plays, [_midnight(2), _midnight(5)]), settings):
+    for fit in biased_fits(Log.of(plays, [_midnight(2), _midnight(5)], _CLIP), settings):
         scores = fit.user_factors @ fit.video_factors.T
         liked, not_liked = scores[hole & likes], scores[hole & ~likes]
         assert (liked[:, None] > not_liked).mean() > 0.95

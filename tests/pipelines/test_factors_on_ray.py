@@ -92,7 +92,8 @@ def _both(settings: Settings) -> tuple[list[Fit], Iterator[Fit]]:
     days = list(Arrivals.of(settings.paths.interactions).files.values())
     cutoffs = [midnight(FIRST_DAY + day * _DAY) for day in (3, 5, 7)]
     seen_until: list[datetime] = [ALWAYS_KNOWN] * len(cutoffs)
-    expected = list(biased_fits(Log.read(days, cutoffs, seen_until), settings))
+    log = Log.read(days, cutoffs, seen_until, settings.data.targets.watch_ratio_clip)
+    expected = list(biased_fits(log, settings))
     return expected, fits_of_shards(days, cutoffs, seen_until, settings)
 
 
