@@ -1,6 +1,7 @@
 """A whole number for each id: from a table if ids are close together, else by a search."""
 
 import numpy as np
+import polars as pl
 
 _NO_CODE = -1
 # The widest table of codes; if ids are spread wider, they are searched for.
@@ -25,7 +26,7 @@ class IdCodes:
         self._first = 0
 
     def of(self, ids: np.ndarray) -> np.ndarray:
-        """The codes of ids; new ones get the next."""
+        """The codes of ids; new ones get the next, in ascending order."""
         self._cover(ids)
         if self._table is None:
             new = np.setdiff1d(ids, self.ids)
@@ -68,3 +69,10 @@ class IdCodes:
         self._table, self._first = (np.full(width, _NO_CODE, dtype=np.int32) if is_small else None), first
         if self._table is not None:
             self._table[self.ids - first] = np.arange(len(self.ids))
+
+
+def codes_of(ids: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of whole numbers or dates, ascending, and the index of each among them: int64."""
+    codes = IdCodes(np.zeros(0, dtype=np.int64))
+    found = codes.of(ids.to_physical().cast(pl.Int64).to_numpy())
+    return codes.ids, found.astype(np.int64)

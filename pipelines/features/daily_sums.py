@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from nightreel.core import columns
@@ -37,6 +38,7 @@ from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
+from pipelines.id_codes import codes_of
 from pipelines.local_days import INSTANT, end_of_day, ends_of_dates, ends_of_days
 
 FOLDER = "daily_sums"
@@ -78,14 +80,14 @@ class DailySums:
     @classmethod
     def of(cls, plays: pl.DataFrame) -> "DailySums":
         """Sum stamped plays, given in order of time."""
-        users, videos = (
-            plays.group_by(key, columns.EVENT_TIMESTAMP).agg(pl.col(_SUMMED).cast(pl.Int64).sum())
-            for key in _PAIR
+        # A day's plays are neighbours.
+        day = plays[columns.EVENT_TIMESTAMP].rle_id().to_numpy()
+        ends = plays[columns.EVENT_TIMESTAMP].unique(maintain_order=True)
+        (users, _), (videos, play) = (_by_day(plays, key, day, ends) for key in _PAIR)
+        durations = videos.select(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).with_columns(
+            plays[columns.VIDEO_DURATION].gather(play)
         )
-        durations = plays.group_by(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).agg(
-            pl.col(columns.VIDEO_DURATION).last()
-        )
-        return cls(users, videos, durations)._sorted()
+        return cls(users, videos, durations)
 
     @classmethod
     def together(cls, parts: Sequence["DailySums"]) -> "DailySums":
@@ -99,6 +101,27 @@ class DailySums:
             self.videos.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
             self.durations.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
         )
+
+
+def _by_day(
+    plays: pl.DataFrame, key: str, day: np.ndarray, ends: pl.Series
+) -> tuple[pl.DataFrame, np.ndarray]:
+    """Sums by key and day, in this order, and the index of the last play of each.
+
+    Args:
+        day: of each play, its index in `ends`.
+    """
+    ids, code = codes_of(plays[key])
+    # Sums of whole numbers are exact in float64, far beyond what a day has.
+    cells, cell = codes_of(pl.Series(code * len(ends) + day))
+    last = np.empty(len(cells), dtype=np.int64)
+    last[cell] = np.arange(len(cell))
+    sums = {
+        name: np.bincount(cell, plays[name].cast(pl.Float64).fill_null(0).to_numpy(), len(cells))
+        for name in _SUMMED
+    }
+    found = {key: ids[cells // len(ends)], columns.EVENT_TIMESTAMP: ends.gather(cells % len(ends))}
+    return pl.DataFrame(found | {name: of_name.astype(np.int64) for name, of_name in sums.items()}), last
 
 
 def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = False) -> DailySums:
@@ -154,17 +177,16 @@ def _from_first_change(
     else:
         seen = earlier.pairs()
         _mark(seen, before[earlier.days :])
+    parts = in_parts(new) if pieces == 1 else cut(new, pieces)
+    starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
     if pieces == 1:
-        done = len(before)
-        for paths in in_parts(new):
-            if earlier.days < done <= len(days) - DAYS_BEHIND:
-                earlier = EarlierPairs(done, deepcopy(seen))
+        last = max((start for start in starts if start <= len(days) - DAYS_BEHIND), default=0)
+        for start, paths in zip(starts, parts, strict=True):
+            if start == last > earlier.days:
+                earlier = EarlierPairs(start, deepcopy(seen))
             sums.append(_sums_of(paths, seen, settings.data))
-            done += len(paths)
     else:
         _mark(seen, new)
-        parts = cut(new, pieces)
-        starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
         tasks = [(days[:start], part, settings.data) for start, part in zip(starts, parts, strict=True)]
         sums += run_all(settings.cluster, _sums_after, tasks)
     return DailySums.together(sums), seen, earlier

@@ -55,14 +55,10 @@ class ExpressedPlays:
         if only is not None:
             scan = scan.filter(pl.col(only.name).is_in(only.implode()))
         plays = scan.select(name for name in scan.collect_schema() if name in needed).collect()
-        plays = plays.with_columns(
+        self._plays = plays.with_columns(
             is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings.data).alias(LIKED),
             visible_from(plays[columns.EVENT_TIMESTAMP], settings.data.zone),
         )
-        of_cell = [columns.VIDEO_ID, VISIBLE]
-        self._cells = plays.select(of_cell).unique().sort(VISIBLE, columns.VIDEO_ID).with_row_index(_CELL)
-        found = plays.select(of_cell).join(self._cells, on=of_cell, how="left", maintain_order="left")
-        self._plays, self._cell = plays, found[_CELL]
         self._of_cells: dict[str, pl.DataFrame] = {}
 
     def parts(self, view: View) -> Iterator[pl.DataFrame]:
@@ -79,6 +75,14 @@ class ExpressedPlays:
             yield self._rows(view, chosen)
 
     @cached_property
+    def _cells(self) -> tuple[pl.DataFrame, pl.Series]:
+        """The videos and days with plays, and the row of each play among them."""
+        of_cell = [columns.VIDEO_ID, VISIBLE]
+        cells = self._plays.select(of_cell).unique().sort(VISIBLE, columns.VIDEO_ID).with_row_index(_CELL)
+        found = self._plays.select(of_cell).join(cells, on=of_cell, how="left", maintain_order="left")
+        return cells, found[_CELL]
+
+    @cached_property
     def _of_users(self) -> list[np.ndarray]:
         """The plays of some users each, in order of time."""
         user = self._plays[columns.USER_ID].to_numpy()
@@ -92,15 +96,15 @@ class ExpressedPlays:
         plays = self._plays.select(
             name for name in self._plays.columns if name in read | keys | {VISIBLE, columns.EVENT_TIMESTAMP}
         )[chosen]
-        cell = self._cell[chosen]
         for group in GROUPS:
             if group.join_key not in read | keys or group.join_key in self._stored:
                 continue
+            cells, cell = self._cells
             if group.name not in self._of_cells:
                 changes = group_changes(str(group.of_video), group.join_key, self._settings)
-                self._of_cells[group.name] = with_groups_as_known(self._cells, changes, group.join_key)
+                self._of_cells[group.name] = with_groups_as_known(cells, changes, group.join_key)
             of_cells = self._of_cells[group.name]
-            own, known = (of_cells[name].gather(cell) for name in (group.join_key, KNOWN_FROM))
+            own, known = (of_cells[name].gather(cell[chosen]) for name in (group.join_key, KNOWN_FROM))
             if group.join_key in keys:
                 late = pl.max_horizontal(VISIBLE, known)
                 plays = plays.with_columns(own, late.alias(VISIBLE))

@@ -7,7 +7,6 @@ known.
 
 from collections.abc import Iterator
 from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -19,19 +18,24 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.formulas import lift
+from nightreel.core.memory import give_back_memory
 from nightreel.core.settings.needs import FeatureNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
-from pipelines.features.category_counts import CATEGORY, LIKED, PLAYS, CategoryCounts
+from pipelines.features.category_counts import (
+    CATEGORY,
+    LIKED,
+    PLAYS,
+    CategoryCounts,
+    parts_of_users,
+)
 from pipelines.features.facts import ViewFacts
 from pipelines.features.points import VISIBLE
 from pipelines.features.source_rows import is_source_of, note_source, write_rows, write_rows_from
+from pipelines.id_codes import codes_of
 from pipelines.known import require_tables
 from pipelines.local_days import INSTANT, start_of_day, starts_of_dates
 
 _FOLDER = "user_categories"
-_ROW = "row"
-# Cells of users' days and categories at a time.
-_CELLS = 4_000_000
 
 
 def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> StepResult[ViewFacts]:
@@ -48,20 +52,20 @@ def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> Ste
     attempt.begin()
     folder = settings.paths.state / "values_of_days" / _FOLDER
     decisive = fingerprint(settings=USER_CATEGORIES.settings_in(settings))
-    counts = CategoryCounts.of(settings, folder, decisive, force=force)
     nobody = BUILTIN.view(columns.USER_CATEGORIES).conformed(_nobody())
-    if counts.same_before is not None and not is_source_of(folder, path, nobody):
-        counts = CategoryCounts.of(settings, folder, decisive, force=True)
-    with atomic_write(path, checksum=True) as temporary:
-        if counts.same_before is None:
-            rows = write_rows(_frames(counts, settings), temporary)
-        else:
-            start = start_of_day(counts.same_before, settings.data.zone)
-            rows = write_rows_from(path, start, _frames(counts, settings), temporary)
-    with atomic_write(folder, checksum=True) as temporary:
-        temporary.mkdir()
-        counts.write(temporary, folder, decisive)
-        note_source(temporary, path)
+    anew = force or not is_source_of(folder, path, nobody)
+    with atomic_write(folder, checksum=True) as target:
+        target.mkdir()
+        counts = CategoryCounts.of(settings, folder, target, decisive, force=anew)
+        with atomic_write(path, checksum=True) as temporary:
+            if counts.same_before is None:
+                rows = write_rows(_frames(counts, settings), temporary)
+            else:
+                start = start_of_day(counts.same_before, settings.data.zone)
+                rows = write_rows_from(path, start, _frames(counts, settings), temporary)
+        counts.write(target, decisive)
+        note_source(target, path)
+    give_back_memory()  # the factors may still be fitted
     facts = ViewFacts(rows_of_views={columns.USER_CATEGORIES: rows})
     return attempt.finished(read, (path,), facts, outputs=(path,))
 
@@ -73,58 +77,58 @@ def _frames(counts: CategoryCounts, settings: FeatureNeeds) -> Iterator[pl.DataF
         settings.paths.feature_source(columns.USER_ACTIVITY),
         columns=[columns.USER_ID, columns.EVENT_TIMESTAMP, columns.USER_AGG_LIKED_SHARE],
     )
-    names = [columns.USER_ID, CATEGORY, VISIBLE, PLAYS, LIKED]
-    rows, first = counts.rows.select(names), counts.same_before
-    if first is not None:
-        # All earlier counts of these users, as one day's counts.
-        before = counts.before.join(rows.select(columns.USER_ID).unique(), on=columns.USER_ID, how="semi")
-        day_before = pl.lit(first - timedelta(days=1), dtype=pl.Date).alias(VISIBLE)
-        rows = pl.concat([before.with_columns(day_before).select(names), rows])
-    for part in _parts_of_users(rows.sort(columns.USER_ID)):
-        lists = own.conformed(_lists(part, usual, settings.data.zone))
+    first = counts.same_before
+    for part in parts_of_users(counts.days):
+        rows = part
+        if first is not None:
+            # All earlier counts of these users, as one day's counts.
+            before = _of_users(counts.before, part).join(part, on=columns.USER_ID, how="semi")
+            day_before = pl.lit(first - timedelta(days=1), dtype=pl.Date).alias(VISIBLE)
+            rows = pl.concat([before.with_columns(day_before).select(part.columns), part])
+        lists = own.conformed(_lists(rows, _of_users(usual, rows), settings.data.zone))
         if first is not None:
             start = pl.lit(start_of_day(first, settings.data.zone), dtype=INSTANT)
             lists = lists.filter(pl.col(columns.EVENT_TIMESTAMP) >= start)
         yield lists
 
 
-def _parts_of_users(counts: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The counts by some users at a time: at least one part."""
-    rows = counts.select(columns.USER_ID, VISIBLE).unique().sort(columns.USER_ID)
-    users, first = np.unique(rows[columns.USER_ID].to_numpy(), return_index=True)
-    part = first * counts[CATEGORY].n_unique() // _CELLS
-    borders = counts[columns.USER_ID].search_sorted(users[1:][np.diff(part) > 0]).to_numpy()
-    for start, stop in pairwise([0, *borders.tolist(), counts.height]):
-        yield counts[start:stop]
+def _of_users(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """What a frame in order of users has of those between the first and the last of some rows."""
+    if rows.is_empty():
+        return frame.clear()
+    users = rows[columns.USER_ID]
+    start = frame[columns.USER_ID].search_sorted(users.min(), side="left")
+    return frame[start : frame[columns.USER_ID].search_sorted(users.max(), side="right")]
 
 
 def _lists(counts: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """A row per user and day with counts: the categories played by then, and the lift of each.
 
     Args:
-        counts: of some users, in order.
+        counts: of some users.
         usual: each user's share of liked plays by the end of each of their days, in order.
     """
-    keys = [columns.USER_ID, VISIBLE]
-    rows = counts.select(keys).unique().sort(keys)
-    row = counts.join(rows.with_row_index(_ROW), on=keys, how="left", maintain_order="left")[_ROW]
-    categories, column = np.unique(counts[CATEGORY].to_numpy(), return_inverse=True)
-    cell = row.to_numpy().astype(np.int64) * len(categories) + column
-    user = rows[columns.USER_ID].to_numpy()
-    shape = (len(user), len(categories))
+    (user_ids, user), (days, day), (categories, category) = (
+        codes_of(counts[name]) for name in (columns.USER_ID, VISIBLE, CATEGORY)
+    )
+    row, row_of_day = codes_of(pl.Series(user * len(days) + day))
+    cell = row_of_day * len(categories) + category
+    shape = (len(row), len(categories))
     plays, liked = (
-        _so_far(np.bincount(cell, counts[name].to_numpy(), np.prod(shape)).reshape(shape), user)
+        _so_far(np.bincount(cell, counts[name].to_numpy(), np.prod(shape)).reshape(shape), row // len(days))
         for name in (PLAYS, LIKED)
     )
-    stamped = rows.select(
-        columns.USER_ID, starts_of_dates(rows[VISIBLE], zone).alias(columns.EVENT_TIMESTAMP)
-    ).join_asof(usual, on=columns.EVENT_TIMESTAMP, by=columns.USER_ID, check_sortedness=False)
-    lifts = lift(liked, plays, stamped[columns.USER_AGG_LIKED_SHARE].to_numpy()[:, None])
-    played = plays > 0
-    offsets = pa.array(np.append(0, np.cumsum(played.sum(axis=1))), pa.int64())
+    visible = pl.Series(days[row % len(days)]).cast(pl.Int32).cast(pl.Date)
+    stamps = starts_of_dates(visible, zone).alias(columns.EVENT_TIMESTAMP)
+    stamped = pl.DataFrame({columns.USER_ID: user_ids[row // len(days)]}).with_columns(stamps)
+    stamped = stamped.join_asof(usual, on=columns.EVENT_TIMESTAMP, by=columns.USER_ID, check_sortedness=False)
+    played = np.flatnonzero(plays)
+    usual_share = stamped[columns.USER_AGG_LIKED_SHARE].to_numpy()[played // len(categories)]
+    lifts = lift(liked.ravel()[played], plays.ravel()[played], usual_share)
+    offsets = pa.array(np.append(0, np.cumsum(np.count_nonzero(plays, axis=1))), pa.int64())
     found = {
-        columns.USER_CATEGORY_IDS: categories[np.flatnonzero(played) % len(categories)],
-        columns.USER_CATEGORY_LIFTS: lifts[played].astype(np.float32),
+        columns.USER_CATEGORY_IDS: categories[played % len(categories)],
+        columns.USER_CATEGORY_LIFTS: lifts.astype(np.float32),
     }
     return stamped.with_columns(
         pl.Series(name, pa.LargeListArray.from_arrays(offsets, pa.array(of_lists)))

@@ -14,7 +14,7 @@ from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.settings import Settings
-from pipelines.features import build_features, user_categories
+from pipelines.features import build_features, category_counts
 from pipelines.model_rows.joined_features import join_features
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
@@ -111,7 +111,7 @@ def test_the_lift_is_what_a_loop_over_the_log_counts(home: Settings) -> None:
 def test_the_parts_that_it_is_built_in_do_not_matter(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     source = home.paths.feature_source(columns.USER_CATEGORIES)
     whole = pl.read_parquet(source)
-    monkeypatch.setattr(user_categories, "_CELLS", 10)
+    monkeypatch.setattr(category_counts, "_CELLS", 10)
     build_features(home, force=True)
     assert pl.read_parquet(source).equals(whole)
 
