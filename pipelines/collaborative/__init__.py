@@ -19,6 +19,7 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
+from nightreel.core.memory import give_back_memory
 from nightreel.core.play_days import files_by_day, rows_of
 from nightreel.core.settings import DataSettings, FeatureSettings
 from nightreel.core.settings.needs import FitNeeds, HomeNeeds
@@ -115,6 +116,7 @@ def _fits(
 
         return fits_of_shards(days, cutoffs, seen_until, settings, done)
     log = Log.read(days, cutoffs, seen_until, settings.data.targets.watch_ratio_clip)
+    give_back_memory()  # what the plays were read into
     return biased_fits(log, settings, done)
 
 
