@@ -166,7 +166,7 @@ def parts_of_users(days: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     ]
     for part in range(max(1, len(first_users))):
         own = (
-            rows[starts[part] : starts[part + 1]].cast(dict(_NO_ROWS.schema))
+            rows[starts[part] : starts[part + 1]].cast(_NO_ROWS.schema)
             for rows, starts in zip(days, borders, strict=True)
             if rows.height
         )

@@ -96,9 +96,8 @@ def _of_users(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """What a frame in order of users has of those between the first and the last of some rows."""
     if rows.is_empty():
         return frame.clear()
-    users = rows[columns.USER_ID]
-    start = frame[columns.USER_ID].search_sorted(users.min(), side="left")
-    return frame[start : frame[columns.USER_ID].search_sorted(users.max(), side="right")]
+    asked, users = rows[columns.USER_ID].to_numpy(), frame[columns.USER_ID].to_numpy()
+    return frame[np.searchsorted(users, asked.min()) : np.searchsorted(users, asked.max(), side="right")]
 
 
 def _lists(counts: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
