@@ -114,12 +114,12 @@ def _summed_until(days: Collection[date], view: View) -> date:
 
 
 def _reach(view: View) -> timedelta:
-    """How many days before its own a new row depends on.
+    """On how many days before the first new row's it depends, those apart that are summed.
 
-    It is left out if it repeats the key's row before. That row comes a window after the key's last value at
-    the latest, and is made of the values of a window itself.
+    It is left out if it repeats the key's row before. There is one on the day before the first new row's,
+    when the last summed day leaves the longest window, and its windows have no summed day.
     """
-    return timedelta(days=2 * longest_window_days(view))
+    return timedelta(days=longest_window_days(view))
 
 
 def _values_of_days(

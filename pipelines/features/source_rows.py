@@ -22,6 +22,8 @@ from nightreel.core.checksums import is_usable
 _RECORD = "source.json"
 # Nights of small logs bring few rows: groups of fewer than these are joined.
 _ROWS_OF_GROUP = 65_536
+# A group is in memory as a whole while it goes from file to file.
+_ROWS_OF_GROUP_MAX = 4 * _ROWS_OF_GROUP
 
 
 def write_rows(frames: Iterable[pl.DataFrame], path: Path) -> int:
@@ -72,7 +74,7 @@ def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
         for part in parts:
             waiting.append(part)
             if sum(one.num_rows for one in waiting) >= _ROWS_OF_GROUP:
-                writer.write_table(pa.concat_tables(waiting))
+                writer.write_table(pa.concat_tables(waiting), row_group_size=_ROWS_OF_GROUP_MAX)
                 waiting.clear()
             rows += part.num_rows
         if waiting:

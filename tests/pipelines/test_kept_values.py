@@ -89,7 +89,7 @@ def test_nights_of_new_days_give_the_sources_of_all_days_at_once(
     home = _home(tmp_path)
     for day in (FIRST_NIGHT, 19, 20, 23, 24, 25, DAYS):
         _night(_until(LOG, day), home)
-        reached = f"{FIRST_DAY + timedelta(days=day - 2 * WINDOW - 1)}.parquet"
+        reached = f"{FIRST_DAY + timedelta(days=day - WINDOW - 1)}.parquet"
         old = [path for path in _values_of_days(home) if path.name < reached]
         assert len(old) >= 3
         for path in old:
