@@ -16,7 +16,7 @@ from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.model_rows.ordering import received
 from pipelines.rankers import FeatureEncoding, HybridRanker, boosting, hybrid_order, hybrid_scores
-from pipelines.rankers.binning import Binning
+from pipelines.rankers.binning import Binning, Part
 from pipelines.rankers.boosting import BinnedPlays
 from pipelines.rankers.data_sets import silence_lightgbm
 from pipelines.rankers.filtering import filter_size
@@ -269,7 +269,11 @@ def test_parts_give_the_trees_of_lightgbms_own_way(
     own = settings.changed({"ranker.lightgbm.feature_fraction": share})
     ours = _texts(_fit(_wanted(RATIO), own))
     part = Binning.part
-    monkeypatch.setattr(Binning, "part", lambda own, rows: replace(part(own, rows), features=None))
+
+    def without_features(own: Binning, rows: range | np.ndarray, *, in_strands: bool = False) -> Part:
+        return replace(part(own, rows, in_strands=in_strands), features=None)
+
+    monkeypatch.setattr(Binning, "part", without_features)
     theirs = _texts(_fit(_wanted(RATIO), own))
     assert [_trees(text) for text in ours] == [_trees(text) for text in theirs]
 
