@@ -22,13 +22,15 @@ from nightreel.core.settings.needs import FeatureNeeds, FitNeeds, HomeNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.collaborative import FACTORS, build_factors
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
-from pipelines.features.daily_sums import daily_sums
+from pipelines.features.daily_sums import SumsSoFar, daily_sums, note_sources
 from pipelines.features.descriptions import kept_descriptions
 from pipelines.features.expressed import EXPRESSED, build_expressed
 from pipelines.features.facts import FeaturesFacts, ViewFacts
+from pipelines.features.over_days import without_rows
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import write_popularity
 from pipelines.features.profiles import OF_ITEMS, user_profile, video_profile
+from pipelines.features.source_rows import write_rows, write_rows_from
 from pipelines.features.user_categories import USER_CATEGORIES, build_user_categories
 from pipelines.features.user_text import USER_TEXT, build_user_text
 from pipelines.known import read_known, require_tables, table_files
@@ -44,6 +46,7 @@ _VIEWS = (
     columns.VIDEO_DAILY_POPULARITY,
     columns.VIDEO_ENGAGEMENT,
 )
+_FROM_SUMS = columns.USER_ACTIVITY, columns.VIDEO_ENGAGEMENT
 _TABLES = ("users", "video_captions")
 
 
@@ -103,11 +106,21 @@ def build_aggregates(settings: FeatureNeeds, *, force: bool = False) -> StepResu
     attempt.begin()
     with engine(settings.cluster), progress("features", total=len(_VIEWS)) as advance:
         rows = {}
-        for view, frame in _sources(settings, force=force):
+        for view, frame in _profiles(settings, sums := _sums(settings, force=force), force=force):
             with atomic_write(settings.paths.feature_source(view), checksum=True) as temporary:
                 BUILTIN.view(view).conformed(frame).write_parquet(temporary, statistics=True)
             rows[view] = frame.height
             advance()
+        for view, frame in _aggregates(settings, sums):
+            path = settings.paths.feature_source(view)
+            with atomic_write(path, checksum=True) as temporary:
+                made = BUILTIN.view(view).conformed(frame).sort(columns.EVENT_TIMESTAMP, maintain_order=True)
+                if sums.start is None:
+                    rows[view] = write_rows([made], temporary)
+                else:
+                    rows[view] = write_rows_from(path, sums.start, [made], temporary)
+            advance()
+        note_sources(map(settings.paths.feature_source, _FROM_SUMS), settings)
         rows[columns.VIDEO_DAILY_POPULARITY] = write_popularity(settings, force=force)
         advance()
     return attempt.finished(read, wrote, ViewFacts(rows_of_views=rows), outputs=wrote)
@@ -121,23 +134,39 @@ def _sources_of_views(settings: HomeNeeds) -> tuple[Path, ...]:
     return tuple(settings.paths.feature_source(view) for view in _VIEWS)
 
 
-def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Each view's name and source frame, but for popularity; one at a time, so that only one is in memory."""
-    yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
-    sums = daily_sums(settings.paths.interactions, settings, force=force)
-    overall = overall_so_far(sums.users)
-    activity = by_key(user_activity, columns.USER_ID, [sums.users], settings.data, settings.cluster, overall)
-    yield columns.USER_ACTIVITY, activity
-    engagement = by_key(
-        video_engagement, columns.VIDEO_ID, [sums.videos], settings.data, settings.cluster, overall
+def _sums(settings: FeatureNeeds, *, force: bool) -> SumsSoFar:
+    paths = settings.paths
+    sources = [(paths.feature_source(view), without_rows(BUILTIN.view(view))) for view in _FROM_SUMS]
+    return daily_sums(paths.interactions, settings, sources, force=force)
+
+
+def _aggregates(settings: FeatureNeeds, found: SumsSoFar) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The view and the rows of each source that is made from sums of plays, from `start` on."""
+    overall, before = overall_so_far(found.totals.days), found.before
+    of_users, of_videos = [found.sums.users], [found.sums.videos]
+    of_users.append(_no_totals(*of_users) if before is None else before.users)
+    of_videos.append(_no_totals(*of_videos) if before is None else before.videos)
+    data, cluster = settings.data, settings.cluster
+    yield columns.USER_ACTIVITY, by_key(user_activity, columns.USER_ID, of_users, data, cluster, overall)
+    yield (
+        columns.VIDEO_ENGAGEMENT,
+        by_key(video_engagement, columns.VIDEO_ID, of_videos, data, cluster, overall),
     )
-    yield columns.VIDEO_ENGAGEMENT, engagement
+
+
+def _no_totals(daily: pl.DataFrame) -> pl.DataFrame:
+    return daily.clear().drop(columns.EVENT_TIMESTAMP)
+
+
+def _profiles(settings: FeatureNeeds, found: SumsSoFar, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The view and the rows of each profile; one at a time, so that only one is in memory."""
+    yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
     daily = kept_descriptions(settings, force=force)
     captions = read_known(settings.paths, "video_captions").versions()
     of_items = [name for name in OF_ITEMS if name in captions.columns]
     read_of_captions = (columns.VIDEO_ID, *columns.CATEGORY_LEVELS, *of_items, columns.CREATED_TIMESTAMP)
     captions = captions.select(read_of_captions)
-    of_videos = [captions, daily, sums.durations]
+    of_videos = [captions, daily, found.totals.durations]
     yield (
         columns.VIDEO_PROFILE,
         by_key(video_profile, columns.VIDEO_ID, of_videos, settings.data, settings.cluster),

@@ -15,32 +15,30 @@ SMOOTHING_PLAYS = 20.0
 """Weight of the overall mean, in plays: about a day of a KuaiRec user's."""
 
 
-def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
+def overall_so_far(days: pl.DataFrame) -> pl.DataFrame:
     """Running sums over all keys by the end of each day, one row per day, in order.
 
     Args:
-        daily: sums by key and day.
+        days: the totals of each day, in order.
     """
-    return (
-        daily.group_by(columns.EVENT_TIMESTAMP)
-        .agg(pl.col(_TOTALS).sum())
-        .sort(columns.EVENT_TIMESTAMP)
-        .select(columns.EVENT_TIMESTAMP, pl.col(_TOTALS).cum_sum().name.prefix("overall_"))
-    )
+    return days.select(columns.EVENT_TIMESTAMP, pl.col(_TOTALS).cum_sum().name.prefix("overall_"))
 
 
-def user_activity(daily: pl.DataFrame, settings: DataSettings, overall: pl.DataFrame) -> pl.DataFrame:
+def user_activity(
+    daily: pl.DataFrame, before: pl.DataFrame, settings: DataSettings, overall: pl.DataFrame
+) -> pl.DataFrame:
     """What each user had played by the end of each day on which they played; one row per user and such day.
 
     Args:
         daily: sums by user and day, sorted, of some users or all.
+        before: each user's totals of earlier days.
         overall: as `overall_so_far` gives it.
     """
     return _cumulative(
         daily,
+        before,
         overall,
         columns.USER_ID,
-        settings,
         {
             PLAYS: columns.USER_AGG_INTERACTIONS,
             NEW_PAIR: columns.USER_AGG_UNIQUE_VIDEOS,
@@ -48,21 +46,25 @@ def user_activity(daily: pl.DataFrame, settings: DataSettings, overall: pl.DataF
             RATIO: columns.USER_AGG_WATCH_RATIO,
             columns.PLAY_DURATION: columns.USER_AGG_PLAY_DURATION,
         },
+        settings=settings,
     )
 
 
-def video_engagement(daily: pl.DataFrame, settings: DataSettings, overall: pl.DataFrame) -> pl.DataFrame:
+def video_engagement(
+    daily: pl.DataFrame, before: pl.DataFrame, settings: DataSettings, overall: pl.DataFrame
+) -> pl.DataFrame:
     """How each video had been received by the end of each day with a play of it; one row each.
 
     Args:
         daily: sums by video and day, sorted, of some videos or all.
+        before: each video's totals of earlier days.
         overall: as `overall_so_far` gives it.
     """
     return _cumulative(
         daily,
+        before,
         overall,
         columns.VIDEO_ID,
-        settings,
         {
             PLAYS: columns.VIDEO_AGG_VIEWS,
             NEW_PAIR: columns.VIDEO_AGG_UNIQUE_USERS,
@@ -70,11 +72,18 @@ def video_engagement(daily: pl.DataFrame, settings: DataSettings, overall: pl.Da
             RATIO: columns.VIDEO_AGG_WATCH_RATIO,
             columns.PLAY_DURATION: columns.VIDEO_AGG_PLAY_DURATION,
         },
+        settings=settings,
     )
 
 
 def _cumulative(
-    daily: pl.DataFrame, overall: pl.DataFrame, key: str, settings: DataSettings, names: dict[str, str]
+    daily: pl.DataFrame,
+    before: pl.DataFrame,
+    overall: pl.DataFrame,
+    key: str,
+    names: dict[str, str],
+    *,
+    settings: DataSettings,
 ) -> pl.DataFrame:
     """Running counts and smoothed running means of `key`, by day's end.
 
@@ -85,7 +94,9 @@ def _cumulative(
     Args:
         names: from each summed column to the feature it becomes.
     """
-    so_far = daily.with_columns(running_sums(daily.select(list(names)), daily[key])).join(
+    sums = running_sums(daily.select(list(names)), daily[key])
+    earlier = daily.select(key).join(before, on=key, how="left", maintain_order="left")
+    so_far = daily.with_columns(sums[name] + earlier[name].fill_null(0) for name in names).join(
         overall, on=columns.EVENT_TIMESTAMP, how="left", maintain_order="left"
     )
 

@@ -1,5 +1,7 @@
 """Sums of plays on each local day, by user and by video; a later night sums only the new days.
 
+If it brings nothing but new days, it reads no sums of earlier days: their totals are kept, too.
+
 On a cluster the days are split into one piece per core, and each piece is summed by a task.
 
 Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads add
@@ -8,10 +10,10 @@ its pair was the first. If a day has lost plays, or on a cluster, all days are s
 that has changed.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +38,10 @@ from pipelines.features.earlier_pairs import DAYS_BEHIND, EarlierPairs
 from pipelines.features.first_days import DAY, FIRST_DAY, moved_first_days
 from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.pieces import number_of_pieces
-from pipelines.features.recorded_days import recorded_days, write_record
+from pipelines.features.recorded_days import only_later_days, recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
+from pipelines.features.source_rows import is_source_of, note_source, write_rows, write_rows_from
+from pipelines.features.totals import Totals
 from pipelines.id_codes import codes_of
 from pipelines.local_days import INSTANT, end_of_day, ends_of_dates, ends_of_days
 
@@ -124,35 +128,92 @@ def _by_day(
     return pl.DataFrame(found | {name: of_name.astype(np.int64) for name, of_name in sums.items()}), last
 
 
-def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = False) -> DailySums:
+@dataclass(frozen=True)
+class SumsSoFar:
+    """What the sources of a night are made from.
+
+    Attributes:
+        sums: of the days that end at `start` or later.
+        before, totals: of the days before, and of all days.
+        start: rows of the sources before it stay as they are; None, like `before`, if the sums are of all
+            days.
+    """
+
+    sums: DailySums
+    before: Totals | None
+    totals: Totals
+    start: datetime | None
+
+
+def daily_sums(
+    interactions: Path,
+    settings: FeatureNeeds,
+    sources: Sequence[tuple[Path, pl.DataFrame]],
+    *,
+    force: bool = False,
+) -> SumsSoFar:
     """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night.
 
     Kept sums are read, and corrected for the plays that came since, not made again.
+
+    Args:
+        sources: the sources that are made from them, each with its columns. If they are those that
+            `note_sources` noted, and all new plays are of later days, the sums are of these days alone.
     """
     folder = settings.paths.state / FOLDER
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
-    files = [*files_of_sums(folder), *SeenPairs.files(folder)]
+    files = [*files_of_sums(folder), *SeenPairs.files(folder), *Totals.files(folder)]
     known = {} if force else recorded_days(folder, decisive, files)
-    gained = GainedPlays.since(known, interactions)
+    gained, digests = GainedPlays.since(known, interactions), digests_of_days(interactions)
     is_split = number_of_pieces(gained.rows_at_most, settings.cluster) > 1
-    if not known or gained.lost or is_split:
-        total, seen, earlier = _from_first_change(interactions, known, settings)
+    goes_on = bool(gained.days) and only_later_days(known, digests)
+    goes_on &= not is_split and all(is_source_of(folder, path, frame) for path, frame in sources)
+    if goes_on:
+        sums, seen, earlier = _of_new_days(gained, settings)
+    elif not known or gained.lost or is_split:
+        sums, seen, earlier = _from_first_change(interactions, known, settings)
     else:
-        total, seen, earlier = _corrected(gained, settings)
+        sums, seen, earlier = _corrected(gained, settings)
     days = list(files_by_day(interactions).values())
     if len(days) - earlier.days > 2 * DAYS_BEHIND:
         pairs = earlier.pairs()
         _mark(pairs, days[earlier.days : -DAYS_BEHIND])
         earlier = EarlierPairs(len(days) - DAYS_BEHIND, pairs)
+    before = Totals.read(folder) if goes_on else None
+    totals = Totals.of(sums.users, sums.videos, sums.durations)
+    totals = totals if before is None else before.plus(totals)
+    start = end_of_day(gained.days[0], settings.data.zone) if goes_on else None
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
-        frames = (total.users, total.videos, total.durations)
-        for frame, path in zip(frames, files_of_sums(temporary), strict=True):
-            frame.write_parquet(path)
+        frames = (sums.users, sums.videos, sums.durations)
+        for frame, kept, path in zip(frames, files_of_sums(folder), files_of_sums(temporary), strict=True):
+            if start is None:
+                write_rows([frame], path)
+            else:
+                write_rows_from(kept, start, [frame], path)
+        totals.write(temporary)
         seen.write(temporary)
         earlier.write(temporary)
-        write_record(temporary, decisive, digests_of_days(interactions))
-    return total
+        write_record(temporary, decisive, digests)
+    return SumsSoFar(sums, before, totals, start)
+
+
+def note_sources(sources: Iterable[Path], settings: FeatureNeeds) -> None:
+    """Note that these sources have been made from the sums that are kept."""
+    for source in sources:
+        note_source(settings.paths.state / FOLDER, source)
+
+
+def _of_new_days(gained: GainedPlays, settings: FeatureNeeds) -> tuple[DailySums, SeenPairs, EarlierPairs]:
+    """The sums of days after all that are recorded."""
+    folder = settings.paths.state / FOLDER
+    seen, earlier = SeenPairs.read(folder), EarlierPairs.read(folder)
+    plays = (gained.new(day, _COLUMNS) for day in gained.days)
+    return (
+        DailySums.together([DailySums.of(_stamped(part, seen, settings.data)) for part in plays]),
+        seen,
+        earlier,
+    )
 
 
 def _from_first_change(

@@ -43,12 +43,13 @@ def write_popularity(settings: FeatureNeeds, *, force: bool) -> int:
     daily = read_days([files[day] for day in new], names)
     frames = [daily, before]
     found = by_key(video_daily_popularity, columns.VIDEO_ID, frames, settings.data, settings.cluster)
+    found = view.conformed(found).sort(columns.EVENT_TIMESTAMP, maintain_order=True)
     with atomic_write(path, checksum=True) as temporary:
         if goes_on:
             start = end_of_day(new[0], settings.data.zone)
-            rows = write_rows_from(path, start, [view.conformed(found)], temporary)
+            rows = write_rows_from(path, start, [found], temporary)
         else:
-            rows = write_rows([view.conformed(found)], temporary)
+            rows = write_rows([found], temporary)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         _so_far(daily, before).write_parquet(temporary / _SO_FAR)

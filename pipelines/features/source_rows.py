@@ -19,11 +19,11 @@ from nightreel.core import columns
 from nightreel.core.artefacts import fingerprint_of_files
 from nightreel.core.checksums import is_usable
 
-_RECORD = "source.json"
+_RECORD = "source-{}.json"
 # Nights of small logs bring few rows: groups of fewer than these are joined.
 _ROWS_OF_GROUP = 65_536
-# A group is in memory as a whole while it goes from file to file.
-_ROWS_OF_GROUP_MAX = 4 * _ROWS_OF_GROUP
+# A group is in memory as a whole, more than once, while it goes from file to file.
+_BYTES_OF_GROUP = 1 << 24
 
 
 def write_rows(frames: Iterable[pl.DataFrame], path: Path) -> int:
@@ -42,13 +42,15 @@ def write_rows_from(source: Path, start: datetime, frames: Iterable[pl.DataFrame
 
 def note_source(folder: Path, source: Path) -> None:
     """Note with what is kept in a folder that this source was written together with it."""
-    (folder / _RECORD).write_text(json.dumps(fingerprint_of_files([source])), encoding="utf-8")
+    (folder / _RECORD.format(source.stem)).write_text(
+        json.dumps(fingerprint_of_files([source])), encoding="utf-8"
+    )
 
 
 def is_source_of(folder: Path, source: Path, frame: pl.DataFrame) -> bool:
     """Whether a source is the one that was noted in a folder, with the columns and types of a frame."""
     try:
-        recorded = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        recorded = json.loads((folder / _RECORD.format(source.stem)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     if recorded != fingerprint_of_files([source]) or not is_usable(source):
@@ -69,16 +71,17 @@ def _before(file: pq.ParquetFile, start: datetime) -> Iterator[pa.Table]:
 
 
 def _write(parts: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
-    rows, waiting = 0, []
+    rows, waiting = 0, schema.empty_table()
     with pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=False) as writer:
         for part in parts:
-            waiting.append(part)
-            if sum(one.num_rows for one in waiting) >= _ROWS_OF_GROUP:
-                writer.write_table(pa.concat_tables(waiting), row_group_size=_ROWS_OF_GROUP_MAX)
-                waiting.clear()
+            waiting = pa.concat_tables([waiting, part])
+            if waiting.num_rows >= _ROWS_OF_GROUP or waiting.nbytes >= _BYTES_OF_GROUP:
+                at_once = max(_BYTES_OF_GROUP * waiting.num_rows // waiting.nbytes, 1)
+                writer.write_table(waiting, row_group_size=at_once)
+                waiting = schema.empty_table()
             rows += part.num_rows
-        if waiting:
-            writer.write_table(pa.concat_tables(waiting))
+        if waiting.num_rows:
+            writer.write_table(waiting)
     return rows
 
 

@@ -1,19 +1,23 @@
 """Sources made of single days' values go on night by night as if they were made of all days at once."""
 
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.features import build_aggregates
 from pipelines.features.expressed import build_expressed
 from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight, settings_for
 from tests.fixtures.tables import read_source
 
+# By its name it is the function of that name.
+DAILY_SUMS = import_module("pipelines.features.daily_sums")
 DAYS, FIRST_NIGHT = 34, 18
 WINDOW = 7
 MODULE = """
@@ -95,6 +99,28 @@ def test_nights_of_new_days_give_the_sources_of_all_days_at_once(
         for path in old:
             path.write_bytes(b"not parquet")
     _assert_same(home, at_once)
+
+
+def test_nights_of_new_days_do_not_read_the_sums_of_earlier_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Activity and engagement go on from totals."""
+    home, read = _home(tmp_path), []
+    of = DAILY_SUMS.kept_sums
+
+    def noting(folder: Path, days: Collection[date], settings: DataSettings) -> object:
+        read.append(folder)
+        return of(folder, days, settings)
+
+    monkeypatch.setattr(DAILY_SUMS, "kept_sums", noting)
+    for day in (FIRST_NIGHT, FIRST_NIGHT + 1):
+        _until(LOG, day).write(home)
+        build_aggregates(home)
+    assert not read
+    home.paths.feature_source(columns.USER_ACTIVITY).unlink()
+    _until(LOG, FIRST_NIGHT + 2).write(home)
+    build_aggregates(home)
+    assert read
 
 
 def test_late_plays_and_changed_records_change_the_rows_from_their_day_on(
