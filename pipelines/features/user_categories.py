@@ -76,7 +76,7 @@ def _frames(counts: CategoryCounts, settings: FeatureNeeds) -> Iterator[pl.DataF
     usual = pl.read_parquet(
         settings.paths.feature_source(columns.USER_ACTIVITY),
         columns=[columns.USER_ID, columns.EVENT_TIMESTAMP, columns.USER_AGG_LIKED_SHARE],
-    )
+    ).sort(columns.USER_ID, columns.EVENT_TIMESTAMP)
     first = counts.same_before
     for part in parts_of_users(counts.days):
         rows = part
