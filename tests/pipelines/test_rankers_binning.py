@@ -67,7 +67,17 @@ def test_plays_of_a_video_stand_together_in_order_of_time(binning: Binning) -> N
 
 def test_parts_binned_ahead_are_those_binned_one_by_one(binning: Binning) -> None:
     ahead = [_model(part) for part in binning.parts(FITTED, 4)]
-    assert ahead == [_model(binning.part(FITTED[first::4])) for first in range(4)]
+    assert ahead == [_model(binning.part(FITTED[first::4], in_strands=True)) for first in range(4)]
+
+
+def test_in_strands_plays_of_a_video_are_kept_apart() -> None:
+    video = np.arange(ROWS) // 8
+    binning = Binning(MATRIX, FITTED, video, ENCODING, common_parameters(SETTINGS, len(FITTED)))
+    together, apart = (binning.part(FITTED, in_strands=in_strands) for in_strands in (False, True))
+    assert sorted(apart.rows) == sorted(together.rows)
+    repeats = [(np.diff(video[part.rows]) == 0).mean() for part in (together, apart)]
+    assert repeats[0] > 0.8
+    assert repeats[1] < 0.05
 
 
 class _Counted:
