@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.metrics.loops import doubled_rank_sum
 from pipelines.metrics.orders import Order
 
 
@@ -89,10 +90,9 @@ def _area(ascending: np.ndarray, relevant: np.ndarray) -> float | None:
     positives, negatives = len(relevant), len(ascending) - len(relevant)
     if not positives or not negatives:
         return None
-    first, last = (np.searchsorted(ascending, relevant, side=side) for side in ("left", "right"))
-    # Ties share the mean of their ranks, from 1; sums of halves are exact.
-    ranks = (first + 1 + last) / 2
-    return float((ranks.sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    # Sums of halves are exact.
+    ranks = doubled_rank_sum(ascending, relevant) / 2
+    return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
 
 
 def auc(score: np.ndarray, relevant: np.ndarray) -> float | None:

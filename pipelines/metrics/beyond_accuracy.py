@@ -24,8 +24,11 @@ def means_of_first(first: np.ndarray, of_video: np.ndarray, cutoffs: Sequence[in
     # The entry for -1, no video, is the last.
     values = np.append(of_video.astype(np.float64), np.nan)[first]
     known = ~np.isnan(values)
-    values[~known] = 0.0
-    sums, counts = _up_to(values, cutoffs), _up_to(known, cutoffs)
+    counts = np.minimum(cutoffs, first.shape[1]).astype(np.float64)
+    if not known.all():
+        values[~known] = 0.0
+        counts = _up_to(known, cutoffs)
+    sums = _up_to(values, cutoffs)
     means: np.ndarray = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     return means
 

@@ -44,10 +44,25 @@ class Bootstrap:
         if exists.all():
             whole: np.ndarray = self.counts @ values / max(len(values), 1)
             return whole
-        drawn = self.counts @ exists.astype(np.float64)
+        drawn = self._drawn(exists)
         sums = self.counts @ np.where(exists, values, 0.0)
         means: np.ndarray = np.divide(sums, drawn, out=np.full_like(sums, np.nan), where=drawn > 0)
         return means
+
+    def _drawn(self, exists: np.ndarray) -> np.ndarray:
+        """How many drawn users have a value: float64 [resamples, columns].
+
+        Most columns exist for the same users as some other one, and counts are exact in any order.
+
+        Args:
+            exists: bool [users, columns].
+        """
+        numbers: dict[bytes, int] = {}
+        packed = np.packbits(exists, axis=0).T
+        of_column = np.array([numbers.setdefault(column.tobytes(), len(numbers)) for column in packed])
+        _, first = np.unique(of_column, return_index=True)
+        drawn: np.ndarray = (self.counts @ exists[:, first].astype(np.float64))[:, of_column]
+        return drawn
 
     def intervals(self, values: np.ndarray, confidence: float = 0.95) -> np.ndarray:
         """Interval of each column's mean: float64 [2, columns], NaN for a column without any value."""

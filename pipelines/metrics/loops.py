@@ -31,6 +31,24 @@ def counts_of_first(user: np.ndarray, rank: np.ndarray, k: int, users: int) -> n
 
 
 @compiled
+def doubled_rank_sum(ascending: np.ndarray, some: np.ndarray) -> int:
+    """Twice the sum of the ranks, from 1, that some of these values have among all; ties share their mean.
+
+    Args:
+        ascending, some: float64, both ascending; without NaN.
+    """
+    total, below, up_to = 0, 0, 0
+    for value in some:
+        while ascending[below] < value:
+            below += 1
+        up_to = max(up_to, below)
+        while up_to < len(ascending) and ascending[up_to] == value:
+            up_to += 1
+        total += below + 1 + up_to
+    return total
+
+
+@compiled
 def rows_of_parts(
     rows: np.ndarray, starts: np.ndarray, code: np.ndarray, codes: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The input of every ranking metric: each user's videos in a system's order, with their true outcomes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,7 @@ class RankedLists:
     relevant_counts: np.ndarray
     is_user: np.ndarray
     whole: bool
+    _hit_counts: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -101,7 +102,10 @@ class RankedLists:
 
     def hits(self, k: int) -> np.ndarray:
         """How many relevant videos are among the first k: float64 [users]."""
-        return self._hits.counts(self._depth(k))
+        depth = self._depth(k)
+        if depth not in self._hit_counts:
+            self._hit_counts[depth] = self._hits.counts(depth)
+        return self._hit_counts[depth]
 
     def first_hit_rank(self) -> np.ndarray:
         """The rank of the first relevant video, from 1; infinite beyond the depth: float64 [users]."""
