@@ -8,6 +8,8 @@ are relative to the night or to the user where their level says only how old the
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -19,14 +21,14 @@ from nightreel.core.catalogue.night import OF_USER_IN_FEAST, night_view
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.model_rows.groups import codes_of, group_features, repeat_features
 from pipelines.model_rows.joined_features import JoinedFeatures
-from pipelines.model_rows.ordering import best_positions
+from pipelines.model_rows.ordering import best_positions, first_open
 from pipelines.model_rows.own import OwnFeatures
 from pipelines.model_rows.videos import video_features
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import source_of
-from pipelines.retrieval.sources import Catalogue, Fitted, KnowsUsers
+from pipelines.retrieval.sources import Catalogue, Fitted, KnowsUsers, SameForAll
 
 _TINY = 1e-9
 
@@ -189,8 +191,7 @@ class Night:
         brought_by = np.zeros(opened.shape, dtype=np.uint32)
         for number, name in enumerate(self.sources):
             for row in range(users):
-                of_user = scores[name][row]
-                best = best_positions(of_user, opened[row] & (of_user > 0), self.source_k, self._tie_break)
+                best = self.best_of(name, scores[name][row], opened[row], self.source_k)
                 brought_by[row, best] |= np.uint32(1 << number)
         chosen = brought_by > 0
         self._fill(chosen, opened, at_least)
@@ -199,7 +200,7 @@ class Night:
         found: dict[str, np.ndarray] = {}
         for name, values in scores.items():
             found[name], found[f"{name}_rank"] = _of_scores(
-                values[:, self.is_listable], values[user, video], user, by_reception
+                values, self._listable, values[user, video], user, by_reception
             )
         for name, codes in self.groups.items():
             found |= group_features(name, codes, histories, user, video)
@@ -216,6 +217,34 @@ class Night:
             als[user, video],
             brought_by[user, video],
         )
+
+    def best_of(self, name: str, scores: np.ndarray, opened: np.ndarray, most: int) -> np.ndarray:
+        """The open videos that a source scores highest for a user, above 0: positions in the catalogue.
+
+        Ties go to the video that is received better. The positions are in no particular order.
+
+        Args:
+            scores, opened: [videos of the catalogue], the user's.
+            most: the number of videos, at most.
+        """
+        if name in self._common_orders:
+            return first_open(self._common_orders[name], opened, most)
+        return best_positions(scores, opened & (scores > 0), most, self._tie_break)
+
+    @cached_property
+    def _common_orders(self) -> Mapping[str, np.ndarray]:
+        """Of sources with one list for everyone: int64, positions in the catalogue, best first."""
+        received, found = self.catalogue.received, {}
+        for name, source in self.sources.items():
+            if isinstance(source, SameForAll):
+                order = np.lexsort((-received, -source.values))
+                found[name] = order[source.values[order] > 0]
+        return found
+
+    @cached_property
+    def _listable(self) -> np.ndarray:
+        """Positions in the catalogue of the videos that may be listed: int64."""
+        return np.flatnonzero(self.is_listable)
 
     def _fill(self, chosen: np.ndarray, opened: np.ndarray, at_least: int) -> None:
         """Add the most liked open videos until each user has enough."""
@@ -255,20 +284,27 @@ class Night:
 
 
 def _of_scores(
-    listable: np.ndarray, own: np.ndarray, user: np.ndarray, by_reception: np.ndarray
+    scores: np.ndarray, listable: np.ndarray, own: np.ndarray, user: np.ndarray, by_reception: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each pair's score minus the user's mean, in standard deviations, and its log rank from 0.
 
     Args:
-        listable: [users, listable videos].
+        scores: [users, videos of the catalogue].
+        listable: int64, positions in the catalogue, over which mean and deviation are.
         own, user: of each pair, users ascending.
         by_reception: int64 [pairs], the pairs by user and reception of the video, best first, which decides
             between equal scores.
     """
-    # In rows, so that a sum does not depend on how many users are asked for.
-    known = np.ascontiguousarray(listable)
-    mean, deviation = known.mean(axis=1), known.std(axis=1) + _TINY
-    order = by_reception[np.lexsort((-own[by_reception], user[by_reception]))]
+    users = len(scores)
+    # Where everyone has the same scores, one row says it all. In rows, so that a sum does not depend on how
+    # many users are asked for.
+    known = np.take(scores[:1] if scores.strides[0] == 0 else scores, listable, axis=1)
+    mean = np.broadcast_to(known.mean(axis=1), users)
+    deviation = np.broadcast_to(known.std(axis=1) + _TINY, users)
+    falling = -own[by_reception]
+    starts = np.searchsorted(user, np.arange(users + 1))
     rank = np.empty(len(own))
-    rank[order] = np.arange(len(own)) - np.searchsorted(user, user)
+    for first, last in pairwise(starts.tolist()):
+        order = np.argsort(falling[first:last], kind="stable")
+        rank[by_reception[first:last][order]] = np.arange(last - first)
     return (own - mean[user]) / deviation[user], np.log1p(rank)

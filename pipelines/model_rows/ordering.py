@@ -61,3 +61,19 @@ def best_positions(
     above[tied[:room]] = True
     found: np.ndarray = positions[above]
     return found
+
+
+def first_open(order: np.ndarray, opened: np.ndarray, most: int) -> np.ndarray:
+    """The first `most` positions of an order that are open, in that order: for lists that many users share.
+
+    Args:
+        order: int64, positions, best first.
+        opened: bool [videos].
+    """
+    width = 2 * most
+    while True:
+        head = order[:width]
+        found: np.ndarray = head[opened[head]]
+        if len(found) >= most or width >= len(order):
+            return found[:most]
+        width *= 4

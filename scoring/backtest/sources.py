@@ -1,6 +1,6 @@
 """Each candidate source alone: its own order of what a user has not played, without any ranker."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,6 @@ from nightreel.core import columns
 from nightreel.core.instants import unix_us
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night
-from pipelines.model_rows.ordering import best_positions
 from scoring.backtest.night import PastNight
 
 _BLOCK_USERS = 256
@@ -35,27 +34,34 @@ def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Map
         seen = np.unpackbits(candidates.seen.of(users), axis=1, count=len(candidates.video_id))
         opened = np.zeros((len(user_id), len(made.catalogue)), dtype=bool)
         opened[:, made.is_listable] = seen[:, made.joined_video[made.is_listable]] == 0
-        return {
-            system: _ordered(made.sources[source].scores(histories), opened, user_id, made, night.depth)
-            for system, source in names.items()
-        }
+        found = {}
+        for system, source in names.items():
+            scores = made.sources[source].scores(histories)
+            best = [
+                made.best_of(source, of_user, of_open, night.depth)
+                for of_user, of_open in zip(scores, opened, strict=True)
+            ]
+            found[system] = _ordered(scores, best, user_id, made)
+        return found
 
     starts = range(0, len(candidates.user_id), _BLOCK_USERS)
     return made_in_order(block, starts, night.settings.threads)
 
 
 def _ordered(
-    scores: np.ndarray, opened: np.ndarray, user_id: np.ndarray, night: Night, depth: int
+    scores: np.ndarray, best: Sequence[np.ndarray], user_id: np.ndarray, night: Night
 ) -> pl.DataFrame:
-    """The best open videos of each user: user_id, rank, video_id.
+    """Each user's best videos in the order of their scores: user_id, rank, video_id.
 
     Args:
-        scores, opened: [users, videos of the catalogue].
+        scores: [users, videos of the catalogue].
+        best: of each user, positions in the catalogue.
     """
-    videos, received = [], night.catalogue.received
-    for of_user, of_open in zip(scores, opened, strict=True):
-        best = best_positions(of_user, of_open & (of_user > 0), depth, lambda tied: received[tied])
-        videos.append(best[np.lexsort((-received[best], -of_user[best]))])
+    received = night.catalogue.received
+    videos = [
+        own[np.lexsort((own, -received[own], -of_user[own]))]
+        for of_user, own in zip(scores, best, strict=True)
+    ]
     lengths = [len(one) for one in videos]
     rank = [np.arange(1, length + 1, dtype=np.int32) for length in lengths]
     return pl.DataFrame(
