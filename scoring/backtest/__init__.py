@@ -80,8 +80,8 @@ def backtest(settings: NightNeeds, *, force: bool = False) -> StepResult[Backtes
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
     sample, buckets = UserSample.of(settings), LengthBuckets.load(model.folder)
     plays = sample.read(settings.paths)
-    nights = PastNights(plays, ranker.encoding, trained_before, known, owner)
-    systems, remarks = all_systems(plays, ranker, model, known.data, known.retrieval)
+    nights = PastNights(plays, ranker, trained_before, known, owner)
+    systems, remarks = all_systems(plays, model, known.data, known.retrieval)
     names = tuple(name for together in systems for name in together.names)
     files = [lists_file(settings.paths, day.day, name) for day in nights.days for name in names]
     shared: list[Path] = []

@@ -10,9 +10,11 @@ from nightreel.core.instants import unix_us
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import CLASSIFIER, REGRESSOR, NextDayRanker
+from pipelines.rankers.pair_ranker import PairRanker
 from scoring.backtest.night import PastNight
 from scoring.lists.own_sources import OwnSources
-from scoring.lists.score import score_users
+from scoring.lists.retrieval import Retrieval
+from scoring.lists.score import score_with
 
 MODELS = (CLASSIFIER, REGRESSOR)
 _BLOCK_USERS = 64
@@ -51,17 +53,21 @@ def lists_of_models(
     return made_in_order(block, range(0, len(candidates.user_id), _BLOCK_USERS), night.settings.threads)
 
 
-def lists_of_shown_models(
-    night: PastNight, ranker: HybridRanker, asked: Collection[str]
-) -> Iterator[Mapping[str, pl.DataFrame]]:
+def lists_of_shown_models(night: PastNight, asked: Collection[str]) -> Iterator[Mapping[str, pl.DataFrame]]:
     """The same for objective `shown`: a hybrid whose two stages are one model is that model alone."""
-    depth = night.depth
+    depth, both = night.depth, night.pair_ranker
     settings = night.settings.changed({"lists.top_k": depth, "ranker.filter_k": depth})
     own = OwnSources.of(night.candidates, night.joined, night.day.as_of, settings)
-    for model, booster in ((CLASSIFIER, ranker.classifier), (REGRESSOR, ranker.regressor)):
+    retrieval = Retrieval.of(night.candidates, night.joined, settings, own)
+    ranker = both.ranker
+    for model, booster, forest in (
+        (CLASSIFIER, ranker.classifier, both.classifier),
+        (REGRESSOR, ranker.regressor, both.regressor),
+    ):
         if model in asked:
-            alone = HybridRanker(ranker.encoding, booster, booster, ranker.threads)
-            for lists in score_users(night.candidates, night.joined, alone, settings, own):
+            one = HybridRanker(ranker.encoding, booster, booster, ranker.threads)
+            alone = PairRanker(one, both.joined, forest, forest)
+            for lists in score_with(night.candidates, alone, retrieval, settings):
                 yield {model: _first(lists.user_id, lists.video_id, depth)}
 
 

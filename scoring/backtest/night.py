@@ -16,9 +16,10 @@ from nightreel.core.memory import give_back_memory
 from nightreel.core.settings.needs import NightNeeds
 from pipelines.backtest_files import DEPTH, BacktestDay, sampled_share
 from pipelines.local_days import end_of_day, start_of_day
-from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.joined_features import JoinedFeatures, join_features
 from pipelines.model_rows.night import Night
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.pair_ranker import PairRanker
 from pipelines.rankers.slices import days_of_table
 from pipelines.user_sample import UserSample
 from scoring.lists.candidates import Candidates
@@ -37,6 +38,7 @@ class PastNight:
 
     Attributes:
         plays: of the users who count; only plays before the day are used.
+        ranker: the champion's, of shown plays.
         settings: as for publishing.
         whole: for a night of `sampled`, the night of all users.
     """
@@ -45,7 +47,7 @@ class PastNight:
     candidates: Candidates
     plays: pl.DataFrame
     store: FeatureStore
-    encoding: FeatureEncoding
+    ranker: HybridRanker
     settings: NightNeeds
     whole: "PastNight | None" = None
 
@@ -63,7 +65,7 @@ class PastNight:
 
         A sampled night and the whole one refer to each other, so neither would be released otherwise.
         """
-        for made in ("night", "joined", "sampled"):
+        for made in ("night", "joined", "pair_ranker", "sampled"):
             vars(self).pop(made, None)
 
     @property
@@ -92,12 +94,20 @@ class PastNight:
             )
         return join_features(
             self.store,
-            self.encoding,
+            self.ranker.encoding,
             candidates.user_id,
             candidates.video_id,
             as_of=self.day.as_of,
             zone=self.settings.data.zone,
         )
+
+    @cached_property
+    def pair_ranker(self) -> PairRanker:
+        """The models of shown plays over these features, taken apart once for all systems."""
+        if self.whole is None:
+            return PairRanker.of(self.ranker, self.joined)
+        joined = self.joined
+        return self.whole.pair_ranker.with_users(joined.users, joined.user_factors, joined.pairs)
 
     @cached_property
     def night(self) -> Night:
@@ -113,7 +123,7 @@ class PastNights:
     def __init__(
         self,
         plays: pl.DataFrame,
-        encoding: FeatureEncoding,
+        ranker: HybridRanker,
         trained_before: datetime,
         settings: NightNeeds,
         rules: tuple[OwnerRule, ...] = (),
@@ -122,11 +132,12 @@ class PastNights:
 
         Args:
             plays: of the users who count (`UserSample`), in order of time; nobody else gets a list.
+            ranker: the champion's, of shown plays.
             trained_before: no ranker has seen a play from this instant on.
             rules: the owner's; each night keeps to those in force at its start.
         """
         self._owner = replace(NOBODY, rules=rules)
-        self._plays, self._encoding, self._settings = plays, encoding, settings
+        self._plays, self._ranker, self._settings = plays, ranker, settings
         self._sample = UserSample.of(settings)
         self._store = open_store()
         self.remarks: list[str] = []
@@ -150,7 +161,7 @@ class PastNights:
     def __iter__(self) -> Iterator[PastNight]:
         """One night after the other; what a night has read is released with it."""
         for day, candidates in self._found:
-            night = PastNight(day, candidates, self._plays, self._store, self._encoding, self._settings)
+            night = PastNight(day, candidates, self._plays, self._store, self._ranker, self._settings)
             yield night
             night.forget()
             give_back_memory()

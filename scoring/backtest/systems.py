@@ -13,7 +13,6 @@ from nightreel.core.settings.needs import RankerNeeds
 from pipelines.backtest_files import HYBRID, HYBRID_OF, SOURCE_ALONE
 from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers import HybridRanker
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, has_backtest, objective_of
@@ -25,8 +24,9 @@ from scoring.lists.candidates import Candidates
 from scoring.lists.next_day import next_day_lists
 from scoring.lists.own_sources import OwnSources
 from scoring.lists.popularity import POPULARITIES, LikedPlays, one_list_for_all
+from scoring.lists.retrieval import Retrieval
 from scoring.lists.rows import Lists
-from scoring.lists.score import score_users
+from scoring.lists.score import score_with
 from scoring.lists.score_model import with_last_words
 
 _RANK = "rank"
@@ -53,14 +53,13 @@ class Systems:
 
 def all_systems(
     plays: pl.DataFrame,
-    ranker: HybridRanker,
     model: ModelVersion,
     data: DataSettings,
     retrieval: RetrievalSettings,
 ) -> tuple[list[Systems], list[str]]:
     """Every system in the order of the tables, the published lists first; and remarks on missing systems."""
     remarks = []
-    hybrids = {SHOWN: _shown(ranker)}
+    hybrids: dict[str, Callable[[PastNight], Iterator[pl.DataFrame]]] = {SHOWN: _shown}
     if has_backtest(model.folder):
         hybrids[NEXT_DAY] = _next_day(NextDayRanker.load(model.folder, BACKTEST))
     else:
@@ -72,7 +71,7 @@ def all_systems(
         names = (HYBRID, name) if objective == published else (name,)
         made = _same(names, hybrids[objective], sampled=objective != published)
         found.append(replace(made, uses_sources=objective == NEXT_DAY))
-    found.append(_models(ranker, model, published))
+    found.append(_models(model, published))
     liked = LikedPlays.count(plays, data, LengthBuckets.load(model.folder))
     found += [_same((name,), _popularity(value, liked)) for name, value in POPULARITIES.items()]
     alone = {SOURCE_ALONE.format(name): name for name in source_names(retrieval)}
@@ -84,10 +83,10 @@ def all_systems(
     return [*found, Systems(tuple(alone), sources, sampled=True, uses_sources=True)], remarks
 
 
-def _models(ranker: HybridRanker, model: ModelVersion, published: str) -> Systems:
+def _models(model: ModelVersion, published: str) -> Systems:
     """Classifier and regressor alone, those of the published lists."""
     if published != NEXT_DAY or not has_backtest(model.folder):
-        return Systems(MODELS, lambda night, asked: lists_of_shown_models(night, ranker, asked), sampled=True)
+        return Systems(MODELS, lists_of_shown_models, sampled=True)
     of_next_day = NextDayRanker.load(model.folder, BACKTEST)
     return Systems(
         MODELS,
@@ -116,30 +115,27 @@ def _popularity(
     )
 
 
-def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
+def _shown(night: PastNight) -> Iterator[pl.DataFrame]:
     """The lists of `score`; beyond top_k they continue with what longer lists would have had."""
+    settings, depth = night.settings, night.depth
+    own = OwnSources.of(night.candidates, night.joined, night.day.as_of, settings)
 
-    def make(night: PastNight) -> Iterator[pl.DataFrame]:
-        settings, depth = night.settings, night.depth
-        own = OwnSources.of(night.candidates, night.joined, night.day.as_of, settings)
+    def lists(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
+        retrieval = Retrieval.of(among, night.joined, changed, own)
+        return score_with(among, night.pair_ranker, retrieval, changed)
 
-        def lists(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
-            return score_users(among, night.joined, ranker, changed, own)
-
-        candidates = night.candidates
-        longer = lists(candidates, settings.changed({"lists.top_k": max(settings.lists.top_k, depth)}))
-        if night.is_moved:
-            return _continued_blocks(
-                with_last_words(lists, candidates, night.joined, night.day.as_of, settings), longer, depth
-            )
-        if settings.lists.top_k >= depth or (
-            filter_size(settings.ranker, settings.lists) >= depth and not night.candidates.caps
-        ):
-            # A longer list begins with the shorter one.
-            return (_rows(block, depth) for block in longer)
-        return _continued_blocks(lists(candidates, settings), longer, depth)
-
-    return make
+    candidates = night.candidates
+    longer = lists(candidates, settings.changed({"lists.top_k": max(settings.lists.top_k, depth)}))
+    if night.is_moved:
+        return _continued_blocks(
+            with_last_words(lists, candidates, night.joined, night.day.as_of, settings), longer, depth
+        )
+    if settings.lists.top_k >= depth or (
+        filter_size(settings.ranker, settings.lists) >= depth and not night.candidates.caps
+    ):
+        # A longer list begins with the shorter one.
+        return (_rows(block, depth) for block in longer)
+    return _continued_blocks(lists(candidates, settings), longer, depth)
 
 
 def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]]:

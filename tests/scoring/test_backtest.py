@@ -98,8 +98,8 @@ def test_a_night_is_let_go_of_before_the_next_one(
     """What a night is made from is a gigabyte at KuaiRec's size: two must not be there."""
     monkeypatch.setattr(night_module, "BACKTEST_USERS", 3)
     settings = home[0]
-    encoding = HybridRanker.load(model_registry.champion(settings.paths).folder).encoding
-    nights = PastNights(read_plays(settings.paths), encoding, midnight(JUDGED[0]), settings)
+    ranker = HybridRanker.load(model_registry.champion(settings.paths).folder)
+    nights = PastNights(read_plays(settings.paths), ranker, midnight(JUDGED[0]), settings)
     made: list[weakref.ref[Any]] = []
     gc.disable()  # which would come round to it some day
     try:
