@@ -82,7 +82,7 @@ class LengthBuckets:
         """The share of its bucket's training plays below each watch_ratio, 0 to 1: float32."""
         found = np.zeros(len(watch_ratio), dtype=np.float32)
         bucket = self.bucket(video_duration_ms)
-        order = np.argsort(bucket, kind="stable")
+        order = _ascending(bucket)
         borders = np.searchsorted(bucket[order], np.arange(len(self.ratios) + 1))
         for position, ratios in enumerate(self.ratios):
             rows = order[borders[position] : borders[position + 1]]

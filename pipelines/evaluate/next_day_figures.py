@@ -1,6 +1,6 @@
 """The figures of protocol `next_day`: each system's lists against what was played, per day and pooled."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +16,7 @@ from pipelines.evaluate.next_day import ANY_PLAY, NEXT_DAY, JudgedDay, NextDay
 from pipelines.labels import labels_of
 from pipelines.metrics import (
     Bootstrap,
+    Outcome,
     RankedLists,
     average_precision_at_k,
     coverage,
@@ -84,7 +85,10 @@ class NextDayMeasuring:
         """Every figure of each system, the published lists' first: the others are compared with them."""
         systems = self._found.systems
         if not len(self._users):
-            yield from (list(self._of_catalogue(system)) for system in systems)
+            for system in systems:
+                lists = (self._found.lists(self._settings, judged, system) for judged in self._found.days)
+                shown = [self._shown(*of_day) for of_day in zip(self._found.days, lists, strict=True)]
+                yield list(self._of_catalogue(system, shown))
             return
         yield self._of_system(HYBRID)
         others = [system for system in systems if system != HYBRID]
@@ -123,11 +127,25 @@ class NextDayMeasuring:
             for label in self._labels
         }
 
+    @cached_property
+    def _relevant(self) -> dict[tuple[str, str], tuple[np.ndarray, Outcome]]:
+        """By day and label: the positions of users with a relevant video, and what lists should hold."""
+        found = {}
+        for judged in self._found.days:
+            for label in self._labels:
+                rows = judged.of_label(label)
+                users, user = np.unique(rows[columns.USER_ID].to_numpy(), return_inverse=True)
+                outcome = Outcome.of_relevant(users, user, rows["weight"].to_numpy(), self._cutoffs[-1])
+                found[judged.slice, label] = np.searchsorted(self._users, users), outcome
+        return found
+
     def _of_system(self, system: str) -> list[Figure]:
         sums = _Sums()
         pooled: dict[tuple[str, str, int, str], np.ndarray] = {}
+        shown = []
         for judged in self._found.days:
             lists = self._found.lists(self._settings, judged, system)
+            shown.append(self._shown(judged, lists))
             lists = lists.filter(pl.col("rank") <= self._cutoffs[-1])
             hits = lists.join(judged.relevant, on=[columns.USER_ID, columns.VIDEO_ID], how="inner")
             for label in self._labels:
@@ -139,22 +157,18 @@ class NextDayMeasuring:
             # Each user counts once, however many days they have; each pair counts once anyway.
             mean = values / self._days_of_users[label] if over == "users" else values
             sums.add((label, metric, k, ALL), mean, over)
-        return [*self._means(system, sums), *self._of_catalogue(system)]
+        return [*self._means(system, sums), *self._of_catalogue(system, shown)]
 
     def _of_day(
         self, judged: JudgedDay, hits: pl.DataFrame, label: str
     ) -> Iterator[tuple[tuple[str, int, str], np.ndarray]]:
         """A day's values of all users, 0 for those without a relevant video, and what they are divided by."""
-        relevant = judged.of_label(label)
+        at, relevant = self._relevant[judged.slice, label]
         of_label = hits if label == ANY_PLAY else hits.filter(pl.col(label))
         of_label = of_label.sort(columns.USER_ID, "rank")
-        users, user = np.unique(relevant[columns.USER_ID].to_numpy(), return_inverse=True)
-        hit_user = np.searchsorted(users, of_label[columns.USER_ID].to_numpy())
+        hit_user = np.searchsorted(relevant.users, of_label[columns.USER_ID].to_numpy())
         rank, weight = of_label["rank"].to_numpy() - 1, of_label["weight"].to_numpy()
-        lists = RankedLists.of_hits(
-            users, (user, relevant["weight"].to_numpy()), (hit_user, rank, weight), self._cutoffs[-1]
-        )
-        at = np.searchsorted(self._users, users)
+        lists = RankedLists.of_relevant(relevant, (hit_user, rank, weight))
 
         def spread(values: np.ndarray) -> np.ndarray:
             table = np.zeros(len(self._users))
@@ -186,23 +200,25 @@ class NextDayMeasuring:
             keys = [(label, metric + VERSUS_HYBRID, k, part) for label, metric, k, part in sums.keys]
             yield from _figures(system, [keys[n] for n in at], differences, [users[n] for n in at])
 
-    def _of_catalogue(self, system: str) -> Iterator[Figure]:
-        """What all lists of a day together show of the catalogue; pooled: the mean over days."""
+    def _shown(self, judged: JudgedDay, lists: pl.DataFrame) -> list[tuple[str, int, float]]:
+        """What all lists of a day together show of the catalogue: metric, k and value."""
+        rank = lists["rank"].to_numpy()
+        _, video = ids_and_codes(lists[columns.VIDEO_ID].to_numpy())
+        found = []
+        for k in self._cutoffs:
+            # Videos that are on no list have the last numbers.
+            exposure = np.bincount(video[rank <= k], minlength=judged.day.videos)
+            found += [("coverage", k, coverage(exposure)), ("gini", k, gini(exposure))]
+        return found
+
+    def _of_catalogue(self, system: str, shown: Sequence[list[tuple[str, int, float]]]) -> Iterator[Figure]:
+        """The figures of `_shown` of each day; pooled: the mean over days."""
         of_days: dict[tuple[str, int], list[float]] = {}
-        users = []
-        for judged in self._found.days:
-            lists = self._found.lists(self._settings, judged, system)
-            rank = lists["rank"].to_numpy()
-            _, video = ids_and_codes(lists[columns.VIDEO_ID].to_numpy())
-            users.append(max(judged.day.users, 1))
-            for k in self._cutoffs:
-                # Videos that are on no list have the last numbers.
-                exposure = np.bincount(video[rank <= k], minlength=judged.day.videos)
-                for metric, value in (("coverage", coverage(exposure)), ("gini", gini(exposure))):
-                    of_days.setdefault((metric, k), []).append(value)
-                    yield Figure(
-                        NEXT_DAY, ANY_PLAY, system, metric, k, judged.slice, value, None, None, users[-1]
-                    )
+        users = [max(judged.day.users, 1) for judged in self._found.days]
+        for judged, of_day, own in zip(self._found.days, shown, users, strict=True):
+            for metric, k, value in of_day:
+                of_days.setdefault((metric, k), []).append(value)
+                yield Figure(NEXT_DAY, ANY_PLAY, system, metric, k, judged.slice, value, None, None, own)
         for (metric, k), values in of_days.items():
             mean = float(np.mean(values))
             yield Figure(NEXT_DAY, ANY_PLAY, system, metric, k, ALL, mean, None, None, max(users))

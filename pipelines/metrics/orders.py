@@ -35,8 +35,8 @@ class Order:
         Equal scores are ordered by tie_break, highest first, where there is one, then by video_id. All arrays
         have one entry per pair, in any order; input sorted by user and video is fastest.
         """
-        base = _by_user_and_video(user_id, video_id)
-        users, starts = runs(user_id[base])
+        groups = cls.by_video(user_id, video_id)
+        users, starts, base = groups.users, groups.starts, groups.rows
         rows = np.empty(len(base), dtype=np.int64)
         for start, end in pairwise(starts.tolist()):
             own = base[start:end]
@@ -44,6 +44,13 @@ class Order:
                 own = own[_descending(tie_break[own])]
             rows[start:end] = own[_descending(score[own])]
         return cls(users, starts, rows)
+
+    @classmethod
+    def by_video(cls, user_id: np.ndarray, video_id: np.ndarray) -> "Order":
+        """Order each user's videos by their ids; the arrays have one entry per pair, in any order."""
+        base = _by_user_and_video(user_id, video_id)
+        users, starts = runs(user_id[base])
+        return cls(users, starts, base)
 
     @property
     def lengths(self) -> np.ndarray:

@@ -94,6 +94,21 @@ class Outcome:
         best = Positions.of(np.minimum(groups.lengths, depth))
         return cls(hits, gain, groups.users, counts, best, np.concatenate([*largest, np.zeros(0)]), depth)
 
+    @classmethod
+    def of_relevant(cls, users: np.ndarray, user: np.ndarray, gain: np.ndarray, depth: int) -> "Outcome":
+        """What lists are measured by if only relevant videos are known, before those that a list holds are.
+
+        Args:
+            users: int64 [users], ascending, each with a relevant video.
+            user, gain: of each relevant video, in any order, the user (as a position) and the gain.
+            depth: of the lists.
+        """
+        order = np.lexsort((-gain, user))
+        counts = np.bincount(user, minlength=len(users))
+        nothing = np.zeros(0)
+        best = Positions.of(counts)
+        return cls(nothing, nothing, users, counts.astype(np.float64), best, gain[order], depth)
+
     def discounted_best(self, k: int) -> np.ndarray | None:
         """DCG of the gains in the best possible order at k, at most the depth: float64 [users].
 

@@ -1,6 +1,6 @@
 """The input of every ranking metric: each user's videos in a system's order, with their true outcomes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -83,13 +83,13 @@ class RankedLists:
             hits: the user, rank from 0 and gain of each relevant video that a list holds, by user and rank.
             depth: of the lists.
         """
-        user, gain = relevant
-        order = np.lexsort((-gain, user))
-        counts = np.bincount(user, minlength=len(users))
-        hit_user, rank, hit_gain = hits
-        is_hit = np.ones(len(hit_user), dtype=bool)
-        best = Positions.of(counts)
-        outcome = Outcome(is_hit, hit_gain, users, counts.astype(np.float64), best, gain[order], depth)
+        return cls.of_relevant(Outcome.of_relevant(users, *relevant, depth), hits)
+
+    @classmethod
+    def of_relevant(cls, relevant: Outcome, hits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> "RankedLists":
+        """The same, from the relevant videos as `Outcome.of_relevant` gives them for lists of any system."""
+        users, (hit_user, rank, hit_gain) = relevant.users, hits
+        outcome = replace(relevant, relevant=np.ones(len(hit_user), dtype=bool), gains=hit_gain)
         listed = Positions(len(users), hit_user.astype(np.int32), rank.astype(np.int32))
         everyone = np.ones(len(users), dtype=bool)
         rows = np.arange(len(hit_user))

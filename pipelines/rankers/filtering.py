@@ -48,7 +48,7 @@ def hybrid_order(
         if not (best_first[1:] < best_first[:-1]).all():
             by_classifier = np.lexsort((video_id, -well, -ordering, -classifier_score))
     kept, rest = by_classifier[:filter_k], by_classifier[filter_k:]
-    by_ordering = np.argsort(-ordering[kept], kind="stable")
+    by_ordering = np.argsort(-ordering[kept])
     best_first = ordering[kept[by_ordering]]
     if not (best_first[1:] < best_first[:-1]).all():
         by_ordering = np.lexsort((video_id[kept], -well[kept], -classifier_score[kept], -ordering[kept]))
@@ -77,7 +77,7 @@ def hybrid_scores(
     Returns:
         float64 [pairs].
     """
-    order = Order.of(user_id, video_id, np.zeros(len(user_id)))
+    order = Order.by_video(user_id, video_id)
     kept = np.ceil(order.lengths * filter_k / catalogue).astype(np.int64)
     scores = np.empty(len(user_id))
     for start, end, keep in zip(order.starts[:-1], order.starts[1:], kept.tolist(), strict=True):

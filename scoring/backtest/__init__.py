@@ -134,18 +134,32 @@ def _make(
 ) -> None:
     """Make and write the missing lists of a night.
 
-    The sources are fitted beside the lists of systems that do without them.
+    The sources are fitted beside the lists of systems that do without them, and then the lists that need only
+    one thread are made beside the others.
     """
     fitted: Future[Night] | None = None
     for together, missing in systems:
         if missing and together.uses_sources and fitted is None:
             fitted = start(_night_of, night.sampled if together.sampled else night)
+    beside = [
+        (together, start(_write, night, together, missing))
+        for together, missing in systems
+        if not together.uses_threads
+    ]
     for together, missing in systems:
-        if missing:
-            if together.uses_sources and fitted is not None:
+        if together.uses_threads:
+            if missing and together.uses_sources and fitted is not None:
                 fitted.result()
-            write_lists(missing, together.make(night.sampled if together.sampled else night, missing))
+            _write(night, together, missing)
+            advance(len(together.names))
+    for together, written in beside:
+        written.result()
         advance(len(together.names))
+
+
+def _write(night: PastNight, together: Systems, missing: dict[str, tuple[Path, str]]) -> None:
+    if missing:
+        write_lists(missing, together.make(night.sampled if together.sampled else night, missing))
 
 
 def _night_of(night: PastNight) -> Night:

@@ -43,12 +43,14 @@ class Systems:
         sampled: whether only a sample of users gets lists, because the systems serve only for comparison and
             cost as much as the published lists.
         uses_sources: whether they need `PastNight.night`.
+        uses_threads: whether `make` keeps several threads busy.
     """
 
     names: tuple[str, ...]
     make: Callable[[PastNight, Collection[str]], Blocks]
     sampled: bool = False
     uses_sources: bool = False
+    uses_threads: bool = True
 
 
 def all_systems(
@@ -73,7 +75,8 @@ def all_systems(
         found.append(replace(made, uses_sources=objective == NEXT_DAY))
     found.append(_models(model, published))
     liked = LikedPlays.count(plays, data, LengthBuckets.load(model.folder))
-    found += [_same((name,), _popularity(value, liked)) for name, value in POPULARITIES.items()]
+    for name, value in POPULARITIES.items():
+        found.append(replace(_same((name,), _popularity(value, liked)), uses_threads=False))
     alone = {SOURCE_ALONE.format(name): name for name in source_names(retrieval)}
 
     def sources(night: PastNight, asked: Collection[str]) -> Blocks:
