@@ -143,7 +143,7 @@ class Measuring:
         """
         trial = self._trial
         scores = trial.scores[system]
-        order = Order.of(trial.user_id, trial.video_id, scores)
+        order = self._pairs.by_score(scores)
         ranks = ascending_ranks(order, scores)
         found = _Columns()
         for label in labels_of(self._settings.data):

@@ -54,11 +54,12 @@ class ValidationPairs:
             plays: of its user.
         """
         self.user_id, self.video_id, self.plays = user_id, video_id, plays
+        self._pairs = Order.by_video(user_id, video_id)
         self._outcome = Outcome.of(user_id, liked, None, max(_TUNED_AT))
 
     def quality(self, scores: np.ndarray) -> float:
         """Mean NDCG at 10 and 100; 0 where nobody liked anything."""
-        lists = RankedLists.ordered(Order.of(self.user_id, self.video_id, scores), self._outcome)
+        lists = RankedLists.ordered(self._pairs.by_score(scores), self._outcome)
         if not len(lists.users):
             return 0.0
         return float(np.mean([ndcg_at_k(lists, k).mean() for k in _TUNED_AT]))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.metrics.loops import doubled_rank_sum
+from pipelines.metrics.loops import doubled_rank_sum, mean_ranks, relevant_ranks
 from pipelines.metrics.orders import Order
 
 
@@ -22,18 +22,8 @@ def ascending_ranks(order: Order, score: np.ndarray) -> np.ndarray:
     Returns:
         float64 [pairs], in the order of `order.rows`.
     """
-    values = score[order.rows]
-    values = np.where(np.isnan(values), -np.inf, values)
-    sizes = order.lengths
-    ranks = np.repeat(order.starts[1:], sizes) - np.arange(len(values))
-    new_run = np.ones(len(values), dtype=bool)
-    new_run[1:] = values[1:] != values[:-1]
-    new_run[order.starts[:-1]] = True
-    run_starts = np.flatnonzero(new_run)
-    lengths = np.diff(np.append(run_starts, len(values)))
-    # A run of ties takes consecutive ranks: their mean is that of the first and the last.
-    mean: np.ndarray = np.repeat(ranks[run_starts] - (lengths - 1) / 2, lengths)
-    return mean
+    ranks: np.ndarray = mean_ranks(order.rows, order.starts, score.astype(np.float64, copy=False))
+    return ranks
 
 
 def auc_of_users(order: Order, ranks: np.ndarray, relevant: np.ndarray) -> np.ndarray:
@@ -46,10 +36,8 @@ def auc_of_users(order: Order, ranks: np.ndarray, relevant: np.ndarray) -> np.nd
     Returns:
         float64 [users]; NaN for a user whose pairs are all relevant, or none of them.
     """
-    hits = relevant[order.rows].astype(bool)
-    total = np.concatenate([[0.0], np.cumsum(np.where(hits, ranks, 0.0))])
-    rank_sums = np.diff(total[order.starts])
-    positives = np.diff(np.concatenate([[0], np.cumsum(hits)])[order.starts]).astype(np.float64)
+    # Sums of halves are exact in any order.
+    rank_sums, positives = relevant_ranks(order.rows, order.starts, ranks, relevant.astype(bool, copy=False))
     negatives = order.lengths - positives
     won = rank_sums - positives * (positives + 1) / 2
     pairs = positives * negatives

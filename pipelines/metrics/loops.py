@@ -31,6 +31,48 @@ def counts_of_first(user: np.ndarray, rank: np.ndarray, k: int, users: int) -> n
 
 
 @compiled
+def mean_ranks(rows: np.ndarray, starts: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Rank of each pair among its user's, 1 for the last of them; ties share their mean: float64 [pairs].
+
+    Args:
+        rows: int64, user after user, by falling score; `starts`, int64 [users + 1], says where each begins.
+        score: float64, of each row by its number; NaN counts as the lowest.
+    """
+    found = np.empty(len(rows))
+    for user in range(len(starts) - 1):
+        first, end = starts[user], starts[user + 1]
+        while first < end:
+            value = score[rows[first]]
+            lowest = np.isnan(value) or value == -np.inf
+            last = end if lowest else first + 1
+            while last < end and score[rows[last]] == value:
+                last += 1
+            # A run of ties takes consecutive ranks: their mean is that of the first and the last.
+            found[first:last] = (end - first) - (last - first - 1) / 2
+            first = last
+    return found
+
+
+@compiled
+def relevant_ranks(
+    rows: np.ndarray, starts: np.ndarray, ranks: np.ndarray, relevant: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the ranks of each user's relevant pairs, and their number: float64 [users] each.
+
+    Args:
+        rows, starts: as in `mean_ranks`, which gives `ranks`.
+        relevant: bool, of each row by its number.
+    """
+    sums, counts = np.zeros(len(starts) - 1), np.zeros(len(starts) - 1)
+    for user in range(len(starts) - 1):
+        for position in range(starts[user], starts[user + 1]):
+            if relevant[rows[position]]:
+                sums[user] += ranks[position]
+                counts[user] += 1.0
+    return sums, counts
+
+
+@compiled
 def doubled_rank_sum(ascending: np.ndarray, some: np.ndarray) -> int:
     """Twice the sum of the ranks, from 1, that some of these values have among all; ties share their mean.
 

@@ -35,15 +35,7 @@ class Order:
         Equal scores are ordered by tie_break, highest first, where there is one, then by video_id. All arrays
         have one entry per pair, in any order; input sorted by user and video is fastest.
         """
-        groups = cls.by_video(user_id, video_id)
-        users, starts, base = groups.users, groups.starts, groups.rows
-        rows = np.empty(len(base), dtype=np.int64)
-        for start, end in pairwise(starts.tolist()):
-            own = base[start:end]
-            if tie_break is not None:
-                own = own[_descending(tie_break[own])]
-            rows[start:end] = own[_descending(score[own])]
-        return cls(users, starts, rows)
+        return cls.by_video(user_id, video_id).by_score(score, tie_break)
 
     @classmethod
     def by_video(cls, user_id: np.ndarray, video_id: np.ndarray) -> "Order":
@@ -51,6 +43,20 @@ class Order:
         base = _by_user_and_video(user_id, video_id)
         users, starts = runs(user_id[base])
         return cls(users, starts, base)
+
+    def by_score(self, score: np.ndarray, tie_break: np.ndarray | None = None) -> "Order":
+        """Each user's pairs by score, highest first, NaN last, then by tie_break, then in the order of these.
+
+        Args:
+            score, tie_break: one entry per pair, as `rows` count them.
+        """
+        rows = np.empty(len(self.rows), dtype=np.int64)
+        for start, end in pairwise(self.starts.tolist()):
+            own = self.rows[start:end]
+            if tie_break is not None:
+                own = own[_descending(tie_break[own])]
+            rows[start:end] = own[_descending(score[own])]
+        return Order(self.users, self.starts, rows)
 
     @property
     def lengths(self) -> np.ndarray:
