@@ -41,7 +41,7 @@ _NEW_SHARE = 0.01
 # (or a vocabulary) learnt from those alone would be noise.
 _PLAYS_A_FACTOR = 32
 # On a cluster, ALS of fewer plays is fitted on one node, with the bits of the local engine, which shards do
-# not give. At this size one core fits it in 70 s and 1.6 GB.
+# not give. At this size one core fits it in 70 s and 1 GB.
 SHARDED_PLAYS_MIN = 50_000_000
 
 

@@ -19,7 +19,7 @@ from pipelines.collaborative.least_squares import Grouping, Plays, counted
 from pipelines.id_codes import IdCodes
 from pipelines.local_days import INSTANT
 
-# Plays of whole days that are read together: putting late ones in order takes several copies of them.
+# Plays, of whole days if they are read, in memory at a time: putting late ones in order takes several copies.
 _PLAYS_AT_A_TIME = 1_000_000
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _WINDOW = "window"
@@ -79,7 +79,9 @@ class Log:
             clip: the largest watch_ratio that counts.
         """
         window = _windows(plays[columns.EVENT_TIMESTAMP], cutoffs)
-        return cls._of(lambda _: iter([(plays, window)]), cutoffs, clip)
+        ends = range(_PLAYS_AT_A_TIME, plays.height + _PLAYS_AT_A_TIME, _PLAYS_AT_A_TIME)
+        parts = [slice(end - _PLAYS_AT_A_TIME, end) for end in ends]
+        return cls._of(lambda _: ((plays[part], window[part]) for part in parts), cutoffs, clip)
 
     @classmethod
     def read(
