@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core.artefacts import atomic_write
@@ -27,7 +27,7 @@ from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
 from pipelines.evaluate.next_day_figures import all_figures
 from pipelines.evaluate.pair_scores import Models, truth_file
-from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
+from pipelines.evaluate.protocols import RANKED, protocol_pairs
 from pipelines.evaluate.repeat_fit import fit_repeat_discount
 from pipelines.evaluate.shared_lists import shared_figures
 from pipelines.evaluate.system_names import HYBRID
@@ -82,12 +82,19 @@ def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[Evaluat
     of_protocols: dict[str, ProtocolFacts] = {}
     with work_beside(settings.threads) as start:
         waiting = start(_of_backtest, settings, models.buckets, model.version)
+        measured = []
         for pairs in protocol_pairs(settings, model):
-            own, lists, facts = _of_protocol(pairs, store, models, settings)
-            samples += lists
-            of_pairs += own
-            of_protocols[pairs.protocol] = facts
+            made = trial(pairs, store=store, models=models, settings=settings)
+            give_back_memory()  # what the scores were made from
+            # Beside the next protocol's scores, which keep one thread busy most of the time.
+            measured.append(start(_of_protocol, made, pairs.as_of, settings))
+            del made, pairs
         of_backtest = waiting.result()
+        for of_protocol in measured:
+            own = of_protocol.result()
+            samples += own.samples
+            of_pairs += own.figures
+            of_protocols[own.protocol] = own.facts
     found = [*of_backtest.figures, *of_pairs]
     of_days = [NEXT_DAY] if of_backtest.next_day is not None else []
     tables_written = []
@@ -110,6 +117,16 @@ def evaluate(settings: NightNeeds, *, force: bool = False) -> StepResult[Evaluat
         protocols=of_protocols,
     )
     return attempt.finished(read, wrote, said, outputs=wrote)
+
+
+@dataclass(frozen=True)
+class _OfProtocol:
+    """The figures of a protocol's pairs, sample lists and facts."""
+
+    protocol: str
+    figures: list[Figure]
+    samples: list[SampleRow]
+    facts: ProtocolFacts
 
 
 @dataclass(frozen=True)
@@ -145,15 +162,12 @@ def _of_next_day(judged: NextDay, settings: RankerNeeds) -> list[Figure]:
     return sorted(found, key=lambda figure: order[figure.system])
 
 
-def _of_protocol(
-    pairs: Pairs, store: FeatureStore, models: Models, settings: RankerNeeds
-) -> tuple[list[Figure], list[SampleRow], ProtocolFacts]:
-    """A protocol's figures, sample lists and facts; its scores are freed before the next one begins."""
-    made = trial(pairs, store=store, models=models, settings=settings)
-    give_back_memory()  # what the scores were made from
+def _of_protocol(made: Trial, as_of: datetime, settings: RankerNeeds) -> _OfProtocol:
     own = _all_figures(made, settings)
     give_back_memory()
-    return own, _samples(made, settings.data), _facts(pairs, made, own, settings.data)
+    return _OfProtocol(
+        made.protocol, own, _samples(made, settings.data), _facts(made, as_of, own, settings.data)
+    )
 
 
 def _all_figures(made: Trial, settings: RankerNeeds) -> list[Figure]:
@@ -199,7 +213,7 @@ def _write_table(own: list[Figure], path: Path) -> None:
         pl.DataFrame(list(rows.values()), infer_schema_length=None).write_csv(temporary)
 
 
-def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings) -> ProtocolFacts:
+def _facts(made: Trial, as_of: datetime, own: list[Figure], settings: DataSettings) -> ProtocolFacts:
     """The facts of a protocol for the command line: what was ranked, and each system's figures at 10."""
     tables: dict[str, list[dict[str, Any]]] = {
         label: [
@@ -216,8 +230,8 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings)
     }
     liked = made.targets[settings.targets.label].liked
     return ProtocolFacts(
-        ranks=RANKED[pairs.protocol],
-        features_as_of=pairs.as_of.isoformat(),
+        ranks=RANKED[made.protocol],
+        features_as_of=as_of.isoformat(),
         pairs=len(liked),
         users=len(made.users),
         users_with_a_liked_video=len(np.unique(made.user_id[liked])),

@@ -73,21 +73,31 @@ def relevant_ranks(
 
 
 @compiled
-def doubled_rank_sum(ascending: np.ndarray, some: np.ndarray) -> int:
-    """Twice the sum of the ranks, from 1, that some of these values have among all; ties share their mean.
+def doubled_rank_sums(ascending: np.ndarray, marks: np.ndarray, labels: int) -> np.ndarray:
+    """Twice the sum of the ranks, from 1, of what is relevant by each label, and its number.
+
+    Ties share the mean of their ranks. Sums of halves are exact, so twice a sum is a whole number.
 
     Args:
-        ascending, some: float64, both ascending; without NaN.
+        ascending: the values, or numbers that are in their order.
+        marks: uint8, for each value a bit for each label, set where it is relevant.
+
+    Returns:
+        int64 [2, labels].
     """
-    total, below, up_to = 0, 0, 0
-    for value in some:
-        while ascending[below] < value:
-            below += 1
-        up_to = max(up_to, below)
-        while up_to < len(ascending) and ascending[up_to] == value:
-            up_to += 1
-        total += below + 1 + up_to
-    return total
+    found = np.zeros((2, labels), dtype=np.int64)
+    first = 0
+    while first < len(ascending):
+        last = first + 1
+        while last < len(ascending) and ascending[last] == ascending[first]:
+            last += 1
+        for position in range(first, last):
+            for label in range(labels):
+                if marks[position] >> label & 1:
+                    found[0, label] += first + 1 + last
+                    found[1, label] += 1
+        first = last
+    return found
 
 
 @compiled

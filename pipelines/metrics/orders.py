@@ -1,11 +1,11 @@
 """Each user's videos in a system's order."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from pipelines.metrics.loops import rows_of_parts
+from pipelines.metrics.radix_loops import rows_by_score
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,9 @@ class Order:
         Args:
             score, tie_break: one entry per pair, as `rows` count them.
         """
-        rows = np.empty(len(self.rows), dtype=np.int64)
-        for start, end in pairwise(self.starts.tolist()):
-            own = self.rows[start:end]
-            if tie_break is not None:
-                own = own[_descending(tie_break[own])]
-            rows[start:end] = own[_descending(score[own])]
+        rows = self.rows
+        for key in (score,) if tie_break is None else (tie_break, score):
+            rows = rows_by_score(rows, self.starts, np.ascontiguousarray(key, dtype=np.float64))
         return Order(self.users, self.starts, rows)
 
     @property
@@ -112,13 +109,3 @@ def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values of equal neighbours, and where each run of them begins, the end last."""
     starts = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
     return values[starts], np.append(starts, len(values))
-
-
-def _descending(score: np.ndarray) -> np.ndarray:
-    """The stable order of falling scores, NaN last: int64."""
-    order = np.argsort(-score)
-    ordered = score[order]
-    # Quicksort is several times as fast as a stable sort; they differ only where scores are equal.
-    if np.isnan(ordered[-1]) or bool((ordered[1:] == ordered[:-1]).any()):
-        return np.argsort(-score, kind="stable")
-    return order

@@ -9,8 +9,10 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_auc_score
 
 from pipelines.metrics import (
+    Order,
     RankedLists,
     auc,
+    aucs,
     average_precision_at_k,
     bootstrap_intervals,
     graded_ndcg_at_k,
@@ -179,3 +181,35 @@ def test_interval_encloses_the_mean_narrows_with_users_and_repeats() -> None:
 
 def test_one_user_gives_an_interval_without_width() -> None:
     assert bootstrap_intervals(np.array([[0.25]]), seed=1).tolist() == [[0.25], [0.25]]
+
+
+_SCORES = st.floats(allow_subnormal=True) | st.sampled_from([0.0, -0.0, 1.0, np.nan, np.inf, -np.inf])
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.float64, st.integers(0, 300), elements=_SCORES), st.integers(1, 4))
+def test_pairs_are_in_the_order_of_a_stable_sort(score: np.ndarray, users: int) -> None:
+    """Also with infinite and unknown scores and zeros of either sign; NumPy's sort puts NaN last, too."""
+    user = np.sort(np.arange(len(score)) % users)
+    found = Order.of(user, np.arange(len(score)), score)
+    expected: list[int] = []
+    for one in range(users):
+        own = np.flatnonzero(user == one)
+        expected += own[np.argsort(-score[own], kind="stable")].tolist()
+    assert found.rows.tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_auc_of_ten_labels_is_the_share_of_pairs_in_order(pairs: int, seed: int) -> None:
+    """More labels than are counted at once, by comparing each relevant pair with each other one."""
+    random = np.random.default_rng(seed)
+    score = random.choice([-np.inf, np.nan, 0.0, 1.0, 2.0], pairs)
+    labels = [random.random(pairs) < 0.5 for _ in range(10)]
+    known = np.where(np.isnan(score), -np.inf, score)
+    above = (known[:, None] > known) + (known[:, None] == known) / 2
+    for relevant, found in zip(labels, aucs(score, labels), strict=True):
+        if relevant.all() or not relevant.any():
+            assert found is None
+        else:
+            assert found == pytest.approx(above[relevant][:, ~relevant].mean())
