@@ -18,6 +18,7 @@ from nightreel.core import columns
 from nightreel.core.settings import EvaluationSettings
 from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.local_days import INSTANT, ends_of_days
+from pipelines.metrics.orders import runs
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import days_of_table, time_cuts
 from pipelines.training_frame import PLAY_COLUMNS, are_validation_users, scan_plays
@@ -51,7 +52,9 @@ class Pairs:
 
     def is_tuning(self, settings: EvaluationSettings, seed: int) -> np.ndarray:
         """Which pairs are of validation users: bool [pairs]."""
-        return are_validation_users(self.rows[columns.USER_ID].to_numpy(), settings, seed)
+        # Rows are by user, so each user is asked for once.
+        users, starts = runs(self.rows[columns.USER_ID].to_numpy())
+        return np.repeat(are_validation_users(users, settings, seed), np.diff(starts))
 
 
 def protocol_pairs(settings: RankerNeeds, model: ModelVersion) -> Iterator[Pairs]:
