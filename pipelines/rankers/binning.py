@@ -103,10 +103,14 @@ class Binning:
         order = order[np.argsort(self._video_id[order], kind="stable")]
         if in_strands:
             order = _in_strands(order)
-        block = np.asfortranarray(self._matrix[order])
+        block = self.features(order)
         table = pa.table([pa.array(column) for column in block.T], names=self._named["feature_name"])
         data = filled(lgb.Dataset(table, reference=self._bins, **self._named))
         return Part(order, data, block if self._keeps_features else None)
+
+    def features(self, rows: np.ndarray) -> np.ndarray:
+        """The features of these rows: float32 [rows, features], each column contiguous in memory."""
+        return np.asfortranarray(self._matrix[rows])
 
     def parts(self, rows: range | np.ndarray, parts: int) -> Iterator[Part]:
         """Split ascending rows that are fitted on into parts; while one is in use, the next is binned.

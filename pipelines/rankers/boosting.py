@@ -14,7 +14,7 @@ learning rates are low enough that nearly all trees are used.
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightgbm as lgb
@@ -61,7 +61,7 @@ class _Growing:
         self._booster: lgb.Booster | None = None
         # How often it has drawn features since it was made: once for its data, and once for each tree.
         self._drawn = 0
-        # LightGBM still reads the last part while it turns to the next one, so the last part is freed later.
+        # LightGBM itself still reads the last part while it turns to the next one, so that is freed later.
         self._part: Part | None = None
         self._best = np.inf
         self._best_trees = 0
@@ -73,6 +73,10 @@ class _Growing:
             self._booster = lgb.Booster(self._parameters, part.data)
             self._booster.add_valid(self._stop, "stop")
         elif part.features is not None and self._stop_features is not None:
+            # Read back from its text, a model has the same trees and keeps no part in memory.
+            self._booster = lgb.Booster(model_str=self._booster.model_to_string())
+            self._part = None
+            give_back_memory()
             known = RowForest.of(self._booster)
             part.data.set_init_score(known.raw(part.features))
             before, trees = self._stop_scores
@@ -117,7 +121,7 @@ class BinnedPlays:
 
     Attributes:
         rows: the plays that are learnt from.
-        stop: the early-stopping plays.
+        stop: the early-stopping plays, without their features.
         parameters: LightGBM's.
     """
 
@@ -146,7 +150,10 @@ class BinnedPlays:
         rows = fitted_rows(slices)
         parameters = common_parameters(settings, len(rows))
         binning = Binning(matrix, rows, video_id, encoding, parameters, keeps_features=True)
-        return cls(binning, rows, binning.part(validation_rows(slices)), encoding, parameters)
+        stop = binning.part(validation_rows(slices))
+        # They are composed again for the fit, as other work meanwhile needs the memory.
+        stop.forget_features()
+        return cls(binning, rows, stop, encoding, parameters)
 
     def fit(self, targets: Targets, slices: Slices, settings: RankerNeeds) -> HybridRanker:
         """Fit both rankers on slices.fit, each stopped early on slices.stop.
@@ -161,7 +168,7 @@ class BinnedPlays:
         return grow_rankers(
             self.binning.parts(self.rows, parts),
             parts=parts,
-            stop=self.stop,
+            stop=replace(self.stop, features=self.binning.features(self.stop.rows)),
             targets=targets,
             fit=slices.fit,
             parameters=self.parameters,

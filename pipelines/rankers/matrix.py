@@ -34,8 +34,10 @@ class FeatureMatrix:
         encoding.require(frame.names)
         self.names = frame.names
         self.views = frame.views
-        self._instants = frame.instants
         self.zone = frame.zone
+        # In a byte each, an eighth of the instants.
+        times = hour_and_weekday(pl.Series(frame.instants).cast(INSTANT), frame.zone)
+        self._hour, self._weekday = (values.cast(pl.Int8).to_numpy() for values in times)
         self._thinned = frame.thinned
         self._sources = [_EncodedView.of(frame, view, names, encoding) for view, names in frame.views.items()]
         self._als = _FactorProduct.of(frame)
@@ -45,20 +47,19 @@ class FeatureMatrix:
         ]
 
     def __len__(self) -> int:
-        return len(self._instants)
+        return len(self._hour)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         rows = self._thinned.index(rows)
-        instants = self._instants[rows]
-        matrix = np.empty((len(instants), len(self.names)), dtype=np.float32, order="F")
+        hour = self._hour[rows]
+        matrix = np.empty((len(hour), len(self.names)), dtype=np.float32, order="F")
         for source in self._sources:
             positions = source.positions[rows]
             for column, values in enumerate(source.values, source.first):
                 # Position -1, no value, wraps to the last row of the encoded source, which is NaN.
                 np.take(values, positions, out=matrix[:, column], mode="wrap")
-        hour, weekday = hour_and_weekday(pl.Series(instants).cast(INSTANT), self.zone)
-        matrix[:, self.names.index(columns.HOUR_OF_DAY)] = hour.to_numpy()
-        matrix[:, self.names.index(columns.DAY_OF_WEEK)] = weekday.to_numpy()
+        matrix[:, self.names.index(columns.HOUR_OF_DAY)] = hour
+        matrix[:, self.names.index(columns.DAY_OF_WEEK)] = self._weekday[rows]
         matrix[:, self.names.index(columns.ALS_SCORE)] = self._als.scores(rows)
         users, videos = (positions[rows] for positions in self._lift_rows)
         matrix[:, self.names.index(columns.CATEGORY_LIFT)] = self._lifts.values(users, videos)

@@ -197,11 +197,13 @@ def _fit(
         "seed": seed,
         "verbose": -1,
     }
+    count = len(features)
     data = filled(lgb.Dataset(features, feature_name=list(rows.names), params=parameters))
+    del features  # only their bins are read from here on
 
     def fitted(name: str, member: int) -> lgb.Booster:
         # A data set has one target, so each model has a copy of the bins.
-        own = data.subset(range(len(features))).construct()
+        own = data.subset(range(count)).construct()
         if name == LAMBDAMART:
             own.set_group(group[group > 0])
         own.set_label((rows.amount if name == REGRESSOR else rows.liked.astype(np.float32))[chosen])

@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.rankers.forest import LEAVES_MAX, read_trees
 from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_rows
 
-_BLOCK_ROWS = 65_536  # rows that are copied at a time, if they are not contiguous in memory
+_BLOCK_ROWS = 8_192  # rows that are copied at a time, if they are not contiguous in memory
 
 
 @dataclass(frozen=True)
