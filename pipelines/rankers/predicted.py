@@ -13,7 +13,7 @@ from pipelines.rankers.filtering import hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.row_forest import RowForest
 
-_BLOCK_ROWS = 65_536
+_BLOCK_ROWS = 16_384
 # Features that the order uses directly.
 _OF_PAIRS = (columns.ALS_SCORE, columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS)
 
