@@ -6,8 +6,10 @@ Ray itself is imported only where a cluster is asked for.
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from nightreel.core.environment import ENVIRONMENT
@@ -83,6 +85,29 @@ def run_all(
         task = ray.remote(function)
         found: list[Result] = ray.get([task.remote(*these) for these in arguments])
         return found
+
+
+def run_each(
+    settings: ClusterSettings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
+) -> Iterator[Result]:
+    """The results of `run_all`, one after the other.
+
+    Each is made when it is asked for; on a cluster, as many as it has cores are made ahead.
+    """
+    if settings.engine == "local":
+        for these in arguments:
+            yield function(*these)
+        return
+    with connected(settings):
+        import ray
+
+        task = ray.remote(function)
+        rest = iter(arguments)
+        ahead = deque(task.remote(*these) for these in islice(rest, cores()))
+        while ahead:
+            found: Result = ray.get(ahead.popleft())
+            ahead.extend(task.remote(*these) for these in islice(rest, 1))
+            yield found
 
 
 def _quiet() -> None:

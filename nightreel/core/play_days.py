@@ -127,9 +127,9 @@ def unchanged_days(known: Mapping[date, str], now: Mapping[date, str]) -> list[d
     return kept
 
 
-def in_parts(files: list[Path]) -> list[list[Path]]:
-    """Consecutive days in groups of about PLAYS_AT_A_TIME plays."""
-    return cut(files, 1 + rows_of(files) // PLAYS_AT_A_TIME)
+def in_parts(files: list[Path], *, at_least: int = 1) -> list[list[Path]]:
+    """Consecutive days in groups of about PLAYS_AT_A_TIME plays, or fewer if that makes too few groups."""
+    return cut(files, max(1 + rows_of(files) // PLAYS_AT_A_TIME, at_least))
 
 
 def cut(files: list[Path], pieces: int) -> list[list[Path]]:

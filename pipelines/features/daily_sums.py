@@ -2,17 +2,17 @@
 
 If it brings nothing but new days, it reads no sums of earlier days: their totals are kept, too.
 
-On a cluster the days are split into one piece per core, and each piece is summed by a task.
+On a cluster the days are split into one piece per core, and each piece is summed by a task. Which plays are
+the first of their pair is found afterwards, for some users at a time (`seen_pairs`).
 
 Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads add
 them up, and old sums plus those of new plays are the sums of all. A late play may also change which play of
-its pair was the first. If a day has lost plays, or on a cluster, all days are summed again from the first one
-that has changed.
+its pair was the first. If a day has lost plays, all days are summed again from the first one that has
+changed.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -24,23 +24,22 @@ from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.checksums import require_as_written
 from nightreel.core.cluster import run_all
 from nightreel.core.play_days import (
-    cut,
     digests_of_days,
-    files_by_day,
     in_parts,
     read_days,
     rows_of,
     unchanged_days,
 )
-from nightreel.core.settings import DataSettings
+from nightreel.core.settings import ClusterSettings, DataSettings
 from nightreel.core.settings.needs import FeatureNeeds
-from pipelines.features.earlier_pairs import DAYS_BEHIND, EarlierPairs
-from pipelines.features.first_days import DAY, FIRST_DAY, moved_first_days
+from pipelines.features.earlier_pairs import DAYS_BEHIND, EarlierPairs, folder_of_earlier
+from pipelines.features.first_days import FIRST_DAY, moved_first_days
 from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import only_later_days, recorded_days, write_record
-from pipelines.features.seen_pairs import SeenPairs
+from pipelines.features.seen_pairs import DAY, FIRST_PLAYS, PAIR, AddedPlays, NewPlays, add_plays
 from pipelines.features.source_rows import is_source_of, note_source, write_rows, write_rows_from
+from pipelines.features.stored_pairs import StoredPairs, files_of_pairs
 from pipelines.features.totals import Totals
 from pipelines.id_codes import codes_of
 from pipelines.local_days import INSTANT, end_of_day, ends_of_dates, ends_of_days
@@ -63,7 +62,6 @@ _COLUMNS = (
     columns.WATCH_RATIO,
 )
 _SUMMED = (PLAYS, NEW_PAIR, LIKED, RATIO, columns.PLAY_DURATION)
-_PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,11 @@ class DailySums:
 
     @classmethod
     def of(cls, plays: pl.DataFrame) -> "DailySums":
-        """Sum stamped plays, given in order of time."""
+        """Sum stamped plays, given in order of time; `new_pair` is left out."""
         # A day's plays are neighbours.
         day = plays[columns.EVENT_TIMESTAMP].rle_id().to_numpy()
         ends = plays[columns.EVENT_TIMESTAMP].unique(maintain_order=True)
-        (users, _), (videos, play) = (_by_day(plays, key, day, ends) for key in _PAIR)
+        (users, _), (videos, play) = (_by_day(plays, key, day, ends) for key in PAIR)
         durations = videos.select(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).with_columns(
             plays[columns.VIDEO_DURATION].gather(play)
         )
@@ -98,6 +96,23 @@ class DailySums:
         """The sums of all plays, from those of parts that have no day in common."""
         frames = ((part.users, part.videos, part.durations) for part in parts)
         return cls(*map(pl.concat, zip(*frames, strict=True)))._sorted()
+
+    def with_first_plays(self, added: AddedPlays, settings: DataSettings) -> "DailySums":
+        """The same with `new_pair`, from what adding these plays to the pairs so far has said."""
+        users, videos = (
+            frame.join(
+                _first_plays(first, key, settings),
+                on=[key, columns.EVENT_TIMESTAMP],
+                how="left",
+                maintain_order="left",
+            )
+            .with_columns(pl.col(NEW_PAIR).fill_null(0))
+            .select(key, columns.EVENT_TIMESTAMP, *_SUMMED)
+            for key, frame, first in zip(
+                PAIR, (self.users, self.videos), (added.users, added.videos), strict=True
+            )
+        )
+        return DailySums(users, videos, self.durations)
 
     def _sorted(self) -> "DailySums":
         return DailySums(
@@ -110,7 +125,7 @@ class DailySums:
 def _by_day(
     plays: pl.DataFrame, key: str, day: np.ndarray, ends: pl.Series
 ) -> tuple[pl.DataFrame, np.ndarray]:
-    """Sums by key and day, in this order, and the index of the last play of each.
+    """Sums but `new_pair` by key and day, in this order, and the index of the last play of each.
 
     Args:
         day: of each play, its index in `ends`.
@@ -123,6 +138,7 @@ def _by_day(
     sums = {
         name: np.bincount(cell, plays[name].cast(pl.Float64).fill_null(0).to_numpy(), len(cells))
         for name in _SUMMED
+        if name != NEW_PAIR
     }
     found = {key: ids[cells // len(ends)], columns.EVENT_TIMESTAMP: ends.gather(cells % len(ends))}
     return pl.DataFrame(found | {name: of_name.astype(np.int64) for name, of_name in sums.items()}), last
@@ -162,29 +178,23 @@ def daily_sums(
     """
     folder = settings.paths.state / FOLDER
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
-    files = [*files_of_sums(folder), *SeenPairs.files(folder), *Totals.files(folder)]
+    files = [*files_of_sums(folder), *files_of_pairs(folder), *Totals.files(folder)]
     known = {} if force else recorded_days(folder, decisive, files)
     gained, digests = GainedPlays.since(known, interactions), digests_of_days(interactions)
-    is_split = number_of_pieces(gained.rows_at_most, settings.cluster) > 1
     goes_on = bool(gained.days) and only_later_days(known, digests)
-    goes_on &= not is_split and all(is_source_of(folder, path, frame) for path, frame in sources)
-    if goes_on:
-        sums, seen, earlier = _of_new_days(gained, settings)
-    elif not known or gained.lost or is_split:
-        sums, seen, earlier = _from_first_change(interactions, known, settings)
-    else:
-        sums, seen, earlier = _corrected(gained, settings)
-    days = list(files_by_day(interactions).values())
-    if len(days) - earlier.days > 2 * DAYS_BEHIND:
-        pairs = earlier.pairs()
-        _mark(pairs, days[earlier.days : -DAYS_BEHIND])
-        earlier = EarlierPairs(len(days) - DAYS_BEHIND, pairs)
+    goes_on &= all(is_source_of(folder, path, frame) for path, frame in sources)
     before = Totals.read(folder) if goes_on else None
-    totals = Totals.of(sums.users, sums.videos, sums.durations)
-    totals = totals if before is None else before.plus(totals)
     start = end_of_day(gained.days[0], settings.data.zone) if goes_on else None
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
+        if goes_on:
+            sums = _of_new_days(gained, settings, temporary)
+        elif not known or gained.lost:
+            sums = _from_first_change(interactions, known, settings, temporary)
+        else:
+            sums = _corrected(gained, settings, temporary)
+        totals = Totals.of(sums.users, sums.videos, sums.durations)
+        totals = totals if before is None else before.plus(totals)
         frames = (sums.users, sums.videos, sums.durations)
         for frame, kept, path in zip(frames, files_of_sums(folder), files_of_sums(temporary), strict=True):
             if start is None:
@@ -192,8 +202,6 @@ def daily_sums(
             else:
                 write_rows_from(kept, start, [frame], path)
         totals.write(temporary)
-        seen.write(temporary)
-        earlier.write(temporary)
         write_record(temporary, decisive, digests)
     return SumsSoFar(sums, before, totals, start)
 
@@ -204,94 +212,121 @@ def note_sources(sources: Iterable[Path], settings: FeatureNeeds) -> None:
         note_source(settings.paths.state / FOLDER, source)
 
 
-def _of_new_days(gained: GainedPlays, settings: FeatureNeeds) -> tuple[DailySums, SeenPairs, EarlierPairs]:
-    """The sums of days after all that are recorded."""
-    folder = settings.paths.state / FOLDER
-    seen, earlier = SeenPairs.read(folder), EarlierPairs.read(folder)
-    plays = (gained.new(day, _COLUMNS) for day in gained.days)
-    return (
-        DailySums.together([DailySums.of(_stamped(part, seen, settings.data)) for part in plays]),
-        seen,
-        earlier,
-    )
+def _of_new_days(gained: GainedPlays, settings: FeatureNeeds, out: Path) -> DailySums:
+    """The sums of days after all that are recorded.
+
+    Args:
+        out: where the pairs are written, those of earlier days too.
+    """
+    folder, cluster = settings.paths.state / FOLDER, settings.cluster
+    pairs = StoredPairs(folder)
+    parts = run_all(cluster, _sums_of_gained, [(gained, day, settings.data) for day in gained.days])
+    ids = _ids(parts, pairs)
+    added = add_plays(out, pairs, NewPlays(gained, tuple(gained.days)), *ids, cluster=cluster)
+    _keep_earlier(EarlierPairs.read(folder), gained, ids, cluster, out)
+    return DailySums.together(parts).with_first_plays(added, settings.data)
 
 
 def _from_first_change(
-    interactions: Path, known: Mapping[date, str], settings: FeatureNeeds
-) -> tuple[DailySums, SeenPairs, EarlierPairs]:
+    interactions: Path, known: Mapping[date, str], settings: FeatureNeeds, out: Path
+) -> DailySums:
     """The sums, of which those of the first day that differs and of all later days are made from the plays.
 
     Args:
         known: the digests of the days whose sums are kept.
+        out: where the pairs are written, those of earlier days too.
     """
-    folder = settings.paths.state / FOLDER
+    folder, cluster = settings.paths.state / FOLDER, settings.cluster
     kept = unchanged_days(known, digests_of_days(interactions))
-    days = list(files_by_day(interactions).values())
-    before, new = days[: len(kept)], days[len(kept) :]
-    pieces = number_of_pieces(rows_of(new), settings.cluster)
-    sums = [kept_sums(folder, kept, settings.data)] if kept else []
-    earlier = EarlierPairs.read(folder) if kept else EarlierPairs.none()
+    log = GainedPlays.since({}, interactions)
+    before, new = log.days[: len(kept)], log.days[len(kept) :]
+    earlier = EarlierPairs.read(folder) if kept else EarlierPairs()
     if earlier.days > len(before):
-        earlier = EarlierPairs.none()
-    if kept and len(kept) == len(known):
-        seen = SeenPairs.read(folder)
-    else:
-        seen = earlier.pairs()
-        _mark(seen, before[earlier.days :])
-    parts = in_parts(new) if pieces == 1 else cut(new, pieces)
-    starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
-    if pieces == 1:
-        last = max((start for start in starts if start <= len(days) - DAYS_BEHIND), default=0)
-        for start, paths in zip(starts, parts, strict=True):
-            if start == last > earlier.days:
-                earlier = EarlierPairs(start, deepcopy(seen))
-            sums.append(_sums_of(paths, seen, settings.data))
-    else:
-        _mark(seen, new)
-        tasks = [(days[:start], part, settings.data) for start, part in zip(starts, parts, strict=True)]
-        sums += run_all(settings.cluster, _sums_after, tasks)
-    return DailySums.together(sums), seen, earlier
+        earlier = EarlierPairs()
+    files = [log.files[day] for day in new]
+    parts = in_parts(files, at_least=number_of_pieces(rows_of(files), cluster))
+    made = run_all(cluster, _sums_of, [(part, settings.data) for part in parts])
+    require_as_written(log.files[day] for day in before[earlier.days :])
+    sums = [kept_sums(folder, kept, settings.data)] if kept else []
+    ids = _ids([*sums, *made])
+    added = []
+    borders = sorted({earlier.days, max(earlier.days, len(log.days) - DAYS_BEHIND)})
+    if len(borders) > 1:
+        own = folder_of_earlier(out)
+        own.mkdir()
+        plays = NewPlays(log, tuple(log.days[slice(*borders)]))
+        added.append(add_plays(own, earlier.pairs(), plays, *ids, cluster=cluster))
+        earlier = EarlierPairs(borders[-1], own)
+    plays = NewPlays(log, tuple(log.days[borders[-1] :]))
+    added.append(add_plays(out, earlier.pairs(), plays, *ids, cluster=cluster))
+    earlier.keep_in(out)
+    if made:
+        first_plays = AddedPlays.together(added).since(new[0])
+        sums.append(DailySums.together(made).with_first_plays(first_plays, settings.data))
+    return DailySums.together(sums)
 
 
-def _corrected(gained: GainedPlays, settings: FeatureNeeds) -> tuple[DailySums, SeenPairs, EarlierPairs]:
-    """The kept sums, with what the days have gained since."""
-    folder = settings.paths.state / FOLDER
+def _corrected(gained: GainedPlays, settings: FeatureNeeds, out: Path) -> DailySums:
+    """The kept sums, with what the days have gained since.
+
+    Args:
+        out: where the pairs are written, those of earlier days too.
+    """
+    folder, cluster = settings.paths.state / FOLDER, settings.cluster
     kept = kept_sums(folder, gained.known, settings.data)
-    seen, earlier = SeenPairs.read(folder), EarlierPairs.read(folder)
-    recorded = sorted(gained.known)
-    covered = recorded[earlier.days - 1] if earlier.days else None
-    parts, repeated, of_covered, lengths = [], [], [], [kept.durations]
-    for day in gained.days:
-        plays = gained.new(day, _COLUMNS)
-        stamped = _stamped(plays, seen, settings.data)
-        part = DailySums.of(stamped)
-        parts.append(part)
+    earlier, recorded = EarlierPairs.read(folder), sorted(gained.known)
+    days = gained.days
+    parts = run_all(cluster, _sums_of_gained, [(gained, day, settings.data) for day in days])
+    ids = _ids([kept, *parts])
+    plays = NewPlays(gained, tuple(days), repeats_before=recorded[-1])
+    added = add_plays(out, StoredPairs(folder), plays, *ids, cluster=cluster)
+    changes, lengths = [], [kept.durations]
+    for day, part in zip(days, parts, strict=True):
+        of_day = part.durations
         if day in gained.known:
             # The last play of the day may be a late one.
-            lengths.append(_durations(day, gained, plays[columns.VIDEO_ID].unique(), settings.data))
-        else:
-            lengths.append(part.durations)
-        if day < recorded[-1]:
-            repeats = stamped.filter(~pl.col(NEW_PAIR)).select(*_PAIR, pl.lit(day).alias(DAY))
-            repeated.append(repeats)
-        if covered is not None and day <= covered:
-            of_covered.append(plays)
-    changes = [(part.users, part.videos) for part in parts]
-    if repeated:
-        moved = moved_first_days(pl.concat(repeated), gained, earlier)
+            of_day = _durations(day, gained, of_day[columns.VIDEO_ID], settings.data)
+        lengths.append(of_day)
+    if parts:
+        sums = DailySums.together(parts).with_first_plays(added, settings.data)
+        changes.append((sums.users, sums.videos))
+    if added.repeats.height:
+        moved = moved_first_days(added.repeats, gained, earlier)
         changes += _changes_of_first(moved, settings.data)
-    if covered is not None and of_covered:
-        pairs = earlier.pairs()
-        for plays in of_covered:
-            pairs.mark(plays[columns.USER_ID], plays[columns.VIDEO_ID])
-        earlier = EarlierPairs(sum(day <= covered for day in gained.files), pairs)
+    _keep_earlier(earlier, gained, ids, cluster, out)
     users, videos = (
         _plus(frame, key, [change[at] for change in changes])
-        for at, (frame, key) in enumerate(zip((kept.users, kept.videos), _PAIR, strict=True))
+        for at, (frame, key) in enumerate(zip((kept.users, kept.videos), PAIR, strict=True))
     )
     of_days = [columns.VIDEO_ID, columns.EVENT_TIMESTAMP]
     durations = pl.concat(lengths).unique(of_days, keep="last", maintain_order=True).sort(of_days)
-    return DailySums(users, videos, durations), seen, earlier
+    return DailySums(users, videos, durations)
+
+
+def _keep_earlier(
+    earlier: EarlierPairs,
+    gained: GainedPlays,
+    ids: tuple[np.ndarray, np.ndarray],
+    cluster: ClusterSettings,
+    out: Path,
+) -> None:
+    """Keep the pairs of earlier days, with their late plays; of more days if they are far behind."""
+    all_days, recorded = list(gained.files), sorted(gained.known)
+    covered = recorded[earlier.days - 1] if earlier.days else None
+    until = {day: gained.until[day] for day in gained.until if covered is not None and day <= covered}
+    of_covered = [day for day in gained.days if covered is not None and day <= covered]
+    number = 0 if covered is None else sum(day <= covered for day in all_days)
+    end = len(all_days) - DAYS_BEHIND if len(all_days) - number > 2 * DAYS_BEHIND else number
+    days = (*of_covered, *all_days[number:end])
+    if days:
+        require_as_written(gained.files[day] for day in days if day not in gained.days)
+        own = folder_of_earlier(out)
+        own.mkdir()
+        # Of the days that were not covered, all plays.
+        plays = NewPlays(replace(gained, until=until), days)
+        add_plays(own, earlier.pairs(), plays, *ids, cluster=cluster)
+        earlier = EarlierPairs(end, own)
+    EarlierPairs(end, earlier.folder).keep_in(out)
 
 
 def _durations(day: date, gained: GainedPlays, videos: pl.Series, settings: DataSettings) -> pl.DataFrame:
@@ -315,9 +350,15 @@ def _changes_of_first(moved: pl.DataFrame, settings: DataSettings) -> list[tuple
     for name, change in ((DAY, 1), (FIRST_DAY, -1)):
         stamps = ends_of_dates(moved[name], settings.zone)
         sums = [pl.lit(change if one == NEW_PAIR else 0, dtype=pl.Int64).alias(one) for one in _SUMMED]
-        rows = moved.select(*_PAIR, stamps.alias(columns.EVENT_TIMESTAMP), *sums)
+        rows = moved.select(*PAIR, stamps.alias(columns.EVENT_TIMESTAMP), *sums)
         found.append((rows.drop(columns.VIDEO_ID), rows.drop(columns.USER_ID)))
     return found
+
+
+def _first_plays(first: pl.DataFrame, key: str, settings: DataSettings) -> pl.DataFrame:
+    """A key's first plays of each day, stamped with its end, as `new_pair`."""
+    stamps = ends_of_dates(first[DAY], settings.zone).alias(columns.EVENT_TIMESTAMP)
+    return first.select(key, stamps, pl.col(FIRST_PLAYS).alias(NEW_PAIR))
 
 
 def _plus(kept: pl.DataFrame, key: str, changes: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -329,28 +370,24 @@ def _plus(kept: pl.DataFrame, key: str, changes: Sequence[pl.DataFrame]) -> pl.D
     return pl.concat([kept.filter(~is_changed), changed.select(kept.columns)]).sort(by)
 
 
-def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> DailySums:
-    """The sums of these days; `seen` has the pairs of all earlier days, and gets those of these days."""
-    plays = read_days(paths, _COLUMNS)
-    return DailySums.of(_stamped(plays, seen, settings))
+def _sums_of(paths: list[Path], settings: DataSettings) -> DailySums:
+    """The sums of these days, without first plays."""
+    return DailySums.of(_stamped(read_days(paths, _COLUMNS), settings))
 
 
-def _sums_after(before: list[Path], paths: list[Path], settings: DataSettings) -> DailySums:
-    return _sums_of(paths, _seen(before), settings)
+def _sums_of_gained(gained: GainedPlays, day: date, settings: DataSettings) -> DailySums:
+    """The sums of the plays that a day has gained, without first plays."""
+    return DailySums.of(_stamped(gained.new(day, _COLUMNS), settings))
 
 
-def _seen(paths: list[Path]) -> SeenPairs:
-    """The pairs of some days."""
-    seen = SeenPairs()
-    _mark(seen, paths)
-    return seen
-
-
-def _mark(seen: SeenPairs, paths: list[Path]) -> None:
-    """Add the pairs of some days."""
-    for part in in_parts(paths) if paths else ():
-        pairs = read_days(part, _PAIR)
-        seen.mark(pairs[columns.USER_ID], pairs[columns.VIDEO_ID])
+def _ids(sums: Sequence[DailySums], pairs: StoredPairs | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All users and all videos that have sums or, already, bits: int64, ascending."""
+    users = [one.users[columns.USER_ID].unique() for one in sums]
+    videos = [one.videos[columns.VIDEO_ID].unique() for one in sums]
+    if pairs is not None:
+        users.append(pl.Series(pairs.user_ids))
+        videos.append(pl.Series(pairs.video_ids))
+    return pl.concat(users).unique().sort().to_numpy(), pl.concat(videos).unique().sort().to_numpy()
 
 
 def kept_sums(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:
@@ -375,18 +412,13 @@ def _of_days(path: Path, days: Collection[date], settings: DataSettings) -> pl.L
     return pl.scan_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))
 
 
-def _stamped(plays: pl.DataFrame, seen: SeenPairs, settings: DataSettings) -> pl.DataFrame:
-    """Plays with the values to sum, stamped with the end of their local day.
-
-    Args:
-        seen: the pairs of all plays before them, to which theirs are added.
-    """
+def _stamped(plays: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
+    """Plays with the values to sum, stamped with the end of their local day."""
     ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64)
     return plays.select(
-        *_PAIR,
+        *PAIR,
         ends_of_days(plays[columns.EVENT_TIMESTAMP], settings.zone),
         pl.lit(1, dtype=pl.Int64).alias(PLAYS),
-        seen.add(plays[columns.USER_ID], plays[columns.VIDEO_ID]).alias(NEW_PAIR),
         is_liked(ratio, settings).alias(LIKED),
         (ratio.clip(0, settings.targets.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
         columns.PLAY_DURATION,

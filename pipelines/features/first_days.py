@@ -5,9 +5,9 @@ import polars as pl
 from nightreel.core import columns
 from pipelines.features.earlier_pairs import EarlierPairs
 from pipelines.features.gained_plays import GainedPlays
+from pipelines.features.seen_pairs import DAY, PAIR
 
-DAY, FIRST_DAY = "day", "first_day"
-_PAIR = [columns.USER_ID, columns.VIDEO_ID]
+FIRST_DAY = "first_day"
 
 
 def moved_first_days(asked: pl.DataFrame, gained: GainedPlays, earlier: EarlierPairs) -> pl.DataFrame:
@@ -22,7 +22,7 @@ def moved_first_days(asked: pl.DataFrame, gained: GainedPlays, earlier: EarlierP
     Returns:
         user_id, video_id, DAY (the first of the pair's gained plays) and FIRST_DAY (before they came).
     """
-    open_pairs = asked.group_by(_PAIR).agg(pl.col(DAY).min())
+    open_pairs = asked.group_by(PAIR).agg(pl.col(DAY).min())
     recorded = sorted(gained.known)
     covered = recorded[earlier.days - 1] if earlier.days else None
     if covered is not None and open_pairs.height:
@@ -32,10 +32,10 @@ def moved_first_days(asked: pl.DataFrame, gained: GainedPlays, earlier: EarlierP
     for day in recorded:
         of_day = open_pairs.filter(pl.col(DAY) < day)
         if of_day.height:
-            played = gained.before(day, _PAIR, of_day[columns.USER_ID].unique())
-            hits = of_day.join(played, on=_PAIR, how="semi")
+            played = gained.before(day, PAIR, of_day[columns.USER_ID].unique())
+            hits = of_day.join(played, on=PAIR, how="semi")
             found.append(hits.with_columns(pl.lit(day).alias(FIRST_DAY)))
-            open_pairs = open_pairs.join(hits, on=_PAIR, how="anti")
+            open_pairs = open_pairs.join(hits, on=PAIR, how="anti")
     moved = pl.concat(found)
     for day in reversed(recorded):
         # A day that is covered says nothing of a pair that the covered days are known not to have.
@@ -43,6 +43,6 @@ def moved_first_days(asked: pl.DataFrame, gained: GainedPlays, earlier: EarlierP
         if covered is not None and day <= covered:
             may_have = may_have.filter(pl.col(DAY) <= covered)
         if may_have.height:
-            played = gained.before(day, _PAIR, may_have[columns.USER_ID].unique())
-            moved = moved.join(may_have.join(played, on=_PAIR, how="semi"), on=_PAIR, how="anti")
+            played = gained.before(day, PAIR, may_have[columns.USER_ID].unique())
+            moved = moved.join(may_have.join(played, on=PAIR, how="semi"), on=PAIR, how="anti")
     return moved

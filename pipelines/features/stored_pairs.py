@@ -9,7 +9,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,11 @@ def files_of_pairs(folder: Path) -> list[Path]:
 def in_groups(rows: np.ndarray) -> Iterator[np.ndarray]:
     """The entries of an array by row groups of the file."""
     return (rows[start : start + _GROUP_USERS] for start in range(0, len(rows), _GROUP_USERS))
+
+
+def whole_groups(users: int, *, up: bool = False) -> int:
+    """A number of users, rounded to that of whole row groups."""
+    return (users + (_GROUP_USERS - 1 if up else 0)) // _GROUP_USERS * _GROUP_USERS
 
 
 def write_pairs(folder: Path, user_id: np.ndarray, video_id: np.ndarray, rows: Iterable[np.ndarray]) -> None:
@@ -80,13 +84,6 @@ class StoredPairs:
         self._file = _BitsFile(users)
         self.user_ids = self._file.user_ids()
         self.video_ids = pl.read_parquet(videos)[columns.VIDEO_ID].to_numpy()
-
-    def bits(self) -> np.ndarray:
-        """The bits of all users, in an array of its own: uint8 [users, videos / 8]."""
-        found = np.zeros((len(self.user_ids), -(-len(self.video_ids) // 8)), dtype=np.uint8)
-        for number, (start, stop) in enumerate(pairwise(self._file.starts.tolist())):
-            found[start:stop] = self._file.group(number)
-        return found
 
     def rows_of(self, user_id: np.ndarray) -> np.ndarray:
         """The row of each of these users, -1 for one without a play: int64."""
@@ -151,12 +148,18 @@ class StoredBits:
         # One thread reads at a time: others, if any, mostly wait for the same group.
         with self._lock:
             if number not in self._kept:
-                bits = self._file.group(number)
-                self._kept[number] = moved_bits(bits, self._position, -(-self._videos // 8))
+                self._kept[number] = self._in_order(self._file.group(number))
                 if len(self._kept) > _GROUPS_KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(number)
             return self._kept[number]
+
+    def _in_order(self, bits: np.ndarray) -> np.ndarray:
+        width = -(-self._videos // 8)
+        if np.array_equal(self._position, np.arange(len(self._position))):
+            # New videos, if any, come after those of the file.
+            return np.pad(bits[:, :width], ((0, 0), (0, max(width - bits.shape[1], 0))))
+        return moved_bits(bits, self._position, width)
 
 
 class _BitsFile:

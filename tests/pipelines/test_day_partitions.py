@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from nightreel.core.settings import Settings
 from nightreel.operations.incoming import merge_deliveries
 from pipelines.arrivals import earlier_digests_file
 from pipelines.collaborative.late_plays import Arrivals
-from pipelines.features import build_features
+from pipelines.features import build_features, seen_pairs, stored_pairs
 from pipelines.features.earlier_pairs import DAYS_BEHIND
+from pipelines.features.gained_plays import GainedPlays
 from pipelines.ingest import days_written, ingest
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, RawLog
@@ -192,9 +193,9 @@ def test_kept_sums_corrected_for_late_plays_are_those_of_all_plays_at_once(
     summed: list[Path] = []
     of = DAILY_SUMS._from_first_change
 
-    def noting(interactions: Path, known: object, settings: Settings) -> object:
+    def noting(interactions: Path, *rest: object) -> object:
         summed.append(interactions)
-        return of(interactions, known, settings)
+        return of(interactions, *rest)
 
     made = settings_for(tmp_path_factory.mktemp("arrived"))
     night = pl.Series(night_of)
@@ -218,8 +219,10 @@ def _assert_same_sources(folder: Path, at_once: Settings, night_of: list[int]) -
     made = settings_for(folder)
     arrived = pl.Series(night_of)
     with pytest.MonkeyPatch.context() as patch:
-        # So that pairs of earlier days are kept of a short log too.
+        # So that pairs of earlier days are kept of a short log too, and read for a few users at a time.
         patch.setattr(DAILY_SUMS, "DAYS_BEHIND", 1)
+        patch.setattr(stored_pairs, "_GROUP_USERS", 3)
+        patch.setattr(seen_pairs, "RANGE_BYTES", 1)
         for night in range(3):
             known = LOG.interactions.filter(arrived <= night)
             if known.height:
@@ -240,13 +243,18 @@ def test_a_night_with_late_plays_reads_no_day_of_long_ago(
     build_features(home)
     log.write(home)
     read: set[Path] = set()
-    of = DAILY_SUMS.read_days
+    of, of_pairs = DAILY_SUMS.read_days, GainedPlays.scan_new
 
     def noting(files: list[Path], names: Sequence[str]) -> pl.DataFrame:
         read.update(files)
         return of(files, names)
 
+    def noting_pairs(gained: GainedPlays, day: date) -> pl.LazyFrame:
+        read.add(gained.files[day])
+        return of_pairs(gained, day)
+
     monkeypatch.setattr(DAILY_SUMS, "read_days", noting)
+    monkeypatch.setattr(GainedPlays, "scan_new", noting_pairs)
     build_features(home)
     days = list(files_by_day(home.paths.interactions).values())
     assert read and min(map(days.index, read)) == len(days) - DAYS_BEHIND

@@ -1,9 +1,7 @@
 """What had been played before an instant is what the log says, however much of it features have kept."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -13,8 +11,6 @@ from hypothesis import strategies as st
 from nightreel.core import columns, play_days
 from nightreel.core.settings import Settings
 from pipelines.features import build_aggregates
-from pipelines.features.seen_pairs import SeenPairs
-from pipelines.features.stored_pairs import StoredPairs
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 from scoring.outcomes.before import Before
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
@@ -120,27 +116,3 @@ def test_of_kept_days_with_late_plays_no_other_day_is_read(
     late = f"date={FIRST_DAY + timedelta(days=1)}"
     # The newest play is looked for in the last day.
     assert {day for day in days if any(day in path for path in read)} == {late, days[-1]}
-
-
-@pytest.mark.parametrize("width", [1, 10**12])
-def test_pairs_are_the_same_for_ids_near_and_far(width: int, tmp_path: Path) -> None:
-    """Ids that are close together are looked up, others are searched for; stored pairs are these pairs."""
-    random = np.random.default_rng(3)
-    users, videos = random.integers(0, 1_500, 5_000) * width, random.integers(-30, 30, 5_000) * width
-    seen, known = SeenPairs(), set()
-    for start in range(0, 5_000, 1_000):
-        part = slice(start, start + 1_000)
-        first = seen.add(pl.Series(users[part]), pl.Series(videos[part]))
-        for user, video, is_first in zip(users[part], videos[part], first, strict=True):
-            assert is_first == ((user, video) not in known)
-            known.add((user, video))
-        # As from night to night.
-        seen.write(tmp_path)
-        seen = SeenPairs.read(tmp_path)
-    stored = StoredPairs(tmp_path)
-    assert stored.user_ids.tolist() == sorted({user for user, _ in known})
-    of_users, of_videos = np.arange(-2, 1_505) * width, np.arange(-40, 40, 3) * width
-    at = stored.rows_of(of_users)
-    bits = np.unpackbits(stored.over(of_videos).read(at), axis=1, count=len(of_videos))
-    expected = [[(user, video) in known for video in of_videos] for user in of_users]
-    np.testing.assert_array_equal(bits.astype(bool), expected)

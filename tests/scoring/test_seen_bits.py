@@ -9,8 +9,10 @@ import pytest
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import NightreelError
-from pipelines.features.seen_pairs import SeenPairs
-from pipelines.features.stored_pairs import StoredPairs, files_of_pairs
+from nightreel.core.settings import ClusterSettings
+from pipelines.features.gained_plays import GainedPlays
+from pipelines.features.seen_pairs import NewPlays, add_plays
+from pipelines.features.stored_pairs import StoredPairs, files_of_pairs, in_groups, write_pairs
 from scoring.lists.seen_bits import SeenBits
 
 USERS, VIDEOS = 1_200, 3_000
@@ -18,16 +20,12 @@ USERS, VIDEOS = 1_200, 3_000
 
 def _write(folder: Path, seed: int) -> np.ndarray:
     """Write pairs at random, each user with one at least; returns their table: bool [users, videos]."""
-    random = np.random.default_rng(seed)
-    played = random.random((USERS, VIDEOS)) < 0.01
+    played = np.random.default_rng(seed).random((USERS, VIDEOS)) < 0.01
     played[:, seed] = True
-    user, video = np.nonzero(played)
-    order = random.permutation(len(user))
-    seen = SeenPairs()
-    seen.mark(pl.Series(user[order]), pl.Series(video[order]))
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
-        seen.write(temporary)
+        rows = in_groups(np.packbits(played, axis=1))
+        write_pairs(temporary, np.arange(USERS), np.arange(VIDEOS), rows)
     return played
 
 
@@ -91,8 +89,11 @@ def test_a_file_of_an_earlier_nightreel_is_read(tmp_path: Path) -> None:
     found = pairs.over(np.arange(1, 17)).read(pairs.rows_of(np.array([3, 4, 5, 7])))
     assert found.tolist() == [[0x40, 0x00], [0x00, 0x00], [0x00, 0xFF], [0x80, 0x01]]
     # The next night stores them by user.
-    SeenPairs.read(tmp_path).write(tmp_path)
-    again = StoredPairs(tmp_path)
+    new = tmp_path / "new"
+    new.mkdir()
+    nothing = NewPlays(GainedPlays({}, frozenset(), {}, frozenset()), ())
+    add_plays(new, pairs, nothing, np.array([3, 5, 7]), np.arange(1, 17), cluster=ClusterSettings())
+    again = StoredPairs(new)
     assert again.user_ids.tolist() == [3, 5, 7]
     np.testing.assert_array_equal(
         again.over(np.arange(1, 17)).read(again.rows_of(np.array([3, 4, 5, 7]))), found
