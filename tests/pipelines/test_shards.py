@@ -15,7 +15,7 @@ from pipelines.collaborative.shard import Iteration, Shard, ShardInputs, UserSha
 from pipelines.local_days import ALWAYS_KNOWN
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
 
-_FACTORS, _FIT = 6, 1
+_FACTORS, _FIT = 6, 0
 _CUTOFFS = tuple(midnight(FIRST_DAY + timedelta(days=days)) for days in (3, 5))
 
 

@@ -92,7 +92,8 @@ def test_without_two_classes_train_says_so_and_the_filter_follows_what_is_watche
     assert scored.returncode == 0, scored.stderr
     rows = _published(settings)
     assert rows["classifier_score"].n_unique() > 20
-    assert rows["video_id"].max() > 0.9 * LOG.video_captions[columns.VIDEO_ID].max()
+    # If all scores were equal, lists would have the lowest ids.
+    assert rows["video_id"].max() > 0.8 * LOG.video_captions[columns.VIDEO_ID].max()
 
 
 @pytest.fixture(scope="module")
