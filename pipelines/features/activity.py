@@ -7,8 +7,8 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import DataSettings
-from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 from pipelines.features.running_sums import running_sums
+from pipelines.features.sums_of_days import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 
 _TOTALS = (PLAYS, LIKED, RATIO)
 SMOOTHING_PLAYS = 20.0

@@ -20,10 +20,10 @@ from nightreel.core.artefacts import carry_over
 from nightreel.core.checksums import is_usable, require_as_written
 from nightreel.core.play_days import digests_of_days, files_by_day
 from nightreel.core.settings.needs import FeatureNeeds
-from pipelines.features.daily_sums import is_liked
 from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.points import VISIBLE
 from pipelines.features.recorded_days import recorded_days, write_record
+from pipelines.features.sums_of_days import is_liked
 from pipelines.features.video_groups import KNOWN_FROM, group_changes, with_groups_as_known
 from pipelines.id_codes import IdCodes, codes_of
 

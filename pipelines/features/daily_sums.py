@@ -5,10 +5,8 @@ If it brings nothing but new days, it reads no sums of earlier days: their total
 On a cluster the days are split into one piece per core, and each piece is summed by a task. Which plays are
 the first of their pair is found afterwards, for some users at a time (`seen_pairs`).
 
-Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads add
-them up, and old sums plus those of new plays are the sums of all. A late play may also change which play of
-its pair was the first. If a day has lost plays, all days are summed again from the first one that has
-changed.
+Old sums plus those of new plays are the sums of all. A late play may also change which play of its pair was
+the first. If a day has lost plays, all days are summed again from the first one that has changed.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,111 +35,20 @@ from pipelines.features.first_days import FIRST_DAY, moved_first_days
 from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import only_later_days, recorded_days, write_record
-from pipelines.features.seen_pairs import DAY, FIRST_PLAYS, PAIR, AddedPlays, NewPlays, add_plays
+from pipelines.features.seen_pairs import DAY, PAIR, AddedPlays, NewPlays, add_plays
 from pipelines.features.source_rows import is_source_of, note_source, write_rows, write_rows_from
 from pipelines.features.stored_pairs import StoredPairs, files_of_pairs
+from pipelines.features.sums_of_days import NEW_PAIR, PLAYS, READ, SUMMED, DailySums, stamped
 from pipelines.features.totals import Totals
-from pipelines.id_codes import codes_of
-from pipelines.local_days import INSTANT, end_of_day, ends_of_dates, ends_of_days
+from pipelines.local_days import INSTANT, end_of_day, ends_of_dates
 
 FOLDER = "daily_sums"
-PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
-RATIO_UNIT = 1_000_000
 SETTINGS = {
     "data.time_zone",
     "data.targets.like_threshold",
     "data.targets.long_view_s",
     "data.targets.watch_ratio_clip",
 }
-_COLUMNS = (
-    columns.USER_ID,
-    columns.VIDEO_ID,
-    columns.EVENT_TIMESTAMP,
-    columns.PLAY_DURATION,
-    columns.VIDEO_DURATION,
-    columns.WATCH_RATIO,
-)
-_SUMMED = (PLAYS, NEW_PAIR, LIKED, RATIO, columns.PLAY_DURATION)
-
-
-@dataclass(frozen=True)
-class DailySums:
-    """Sums over the plays of each local day.
-
-    Attributes:
-        users, videos: one row per key and local day with a play, sorted; event_timestamp is the day's end.
-            Sums, all int64: plays; new_pair (first plays of a user and a video); liked; ratio (watch_ratio in
-            millionths); play_duration (ms).
-        durations: video_id, event_timestamp, video_duration (ms) of the day's last play.
-    """
-
-    users: pl.DataFrame
-    videos: pl.DataFrame
-    durations: pl.DataFrame
-
-    @classmethod
-    def of(cls, plays: pl.DataFrame) -> "DailySums":
-        """Sum stamped plays, given in order of time; `new_pair` is left out."""
-        # A day's plays are neighbours.
-        day = plays[columns.EVENT_TIMESTAMP].rle_id().to_numpy()
-        ends = plays[columns.EVENT_TIMESTAMP].unique(maintain_order=True)
-        (users, _), (videos, play) = (_by_day(plays, key, day, ends) for key in PAIR)
-        durations = videos.select(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).with_columns(
-            plays[columns.VIDEO_DURATION].gather(play)
-        )
-        return cls(users, videos, durations)
-
-    @classmethod
-    def together(cls, parts: Sequence["DailySums"]) -> "DailySums":
-        """The sums of all plays, from those of parts that have no day in common."""
-        frames = ((part.users, part.videos, part.durations) for part in parts)
-        return cls(*map(pl.concat, zip(*frames, strict=True)))._sorted()
-
-    def with_first_plays(self, added: AddedPlays, settings: DataSettings) -> "DailySums":
-        """The same with `new_pair`, from what adding these plays to the pairs so far has said."""
-        users, videos = (
-            frame.join(
-                _first_plays(first, key, settings),
-                on=[key, columns.EVENT_TIMESTAMP],
-                how="left",
-                maintain_order="left",
-            )
-            .with_columns(pl.col(NEW_PAIR).fill_null(0))
-            .select(key, columns.EVENT_TIMESTAMP, *_SUMMED)
-            for key, frame, first in zip(
-                PAIR, (self.users, self.videos), (added.users, added.videos), strict=True
-            )
-        )
-        return DailySums(users, videos, self.durations)
-
-    def _sorted(self) -> "DailySums":
-        return DailySums(
-            self.users.sort(columns.USER_ID, columns.EVENT_TIMESTAMP),
-            self.videos.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
-            self.durations.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
-        )
-
-
-def _by_day(
-    plays: pl.DataFrame, key: str, day: np.ndarray, ends: pl.Series
-) -> tuple[pl.DataFrame, np.ndarray]:
-    """Sums but `new_pair` by key and day, in this order, and the index of the last play of each.
-
-    Args:
-        day: of each play, its index in `ends`.
-    """
-    ids, code = codes_of(plays[key])
-    # Sums of whole numbers are exact in float64, far beyond what a day has.
-    cells, cell = codes_of(pl.Series(code * len(ends) + day))
-    last = np.empty(len(cells), dtype=np.int64)
-    last[cell] = np.arange(len(cell))
-    sums = {
-        name: np.bincount(cell, plays[name].cast(pl.Float64).fill_null(0).to_numpy(), len(cells))
-        for name in _SUMMED
-        if name != NEW_PAIR
-    }
-    found = {key: ids[cells // len(ends)], columns.EVENT_TIMESTAMP: ends.gather(cells % len(ends))}
-    return pl.DataFrame(found | {name: of_name.astype(np.int64) for name, of_name in sums.items()}), last
 
 
 @dataclass(frozen=True)
@@ -349,16 +256,10 @@ def _changes_of_first(moved: pl.DataFrame, settings: DataSettings) -> list[tuple
     found = []
     for name, change in ((DAY, 1), (FIRST_DAY, -1)):
         stamps = ends_of_dates(moved[name], settings.zone)
-        sums = [pl.lit(change if one == NEW_PAIR else 0, dtype=pl.Int64).alias(one) for one in _SUMMED]
+        sums = [pl.lit(change if one == NEW_PAIR else 0, dtype=pl.Int64).alias(one) for one in SUMMED]
         rows = moved.select(*PAIR, stamps.alias(columns.EVENT_TIMESTAMP), *sums)
         found.append((rows.drop(columns.VIDEO_ID), rows.drop(columns.USER_ID)))
     return found
-
-
-def _first_plays(first: pl.DataFrame, key: str, settings: DataSettings) -> pl.DataFrame:
-    """A key's first plays of each day, stamped with its end, as `new_pair`."""
-    stamps = ends_of_dates(first[DAY], settings.zone).alias(columns.EVENT_TIMESTAMP)
-    return first.select(key, stamps, pl.col(FIRST_PLAYS).alias(NEW_PAIR))
 
 
 def _plus(kept: pl.DataFrame, key: str, changes: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -366,18 +267,18 @@ def _plus(kept: pl.DataFrame, key: str, changes: Sequence[pl.DataFrame]) -> pl.D
     by = [key, columns.EVENT_TIMESTAMP]
     added = pl.concat([kept.clear(), *(change.select(kept.columns) for change in changes)])
     is_changed = pl.col(columns.EVENT_TIMESTAMP).is_in(added[columns.EVENT_TIMESTAMP].unique().implode())
-    changed = pl.concat([kept.filter(is_changed), added]).group_by(by).agg(pl.col(_SUMMED).sum())
+    changed = pl.concat([kept.filter(is_changed), added]).group_by(by).agg(pl.col(SUMMED).sum())
     return pl.concat([kept.filter(~is_changed), changed.select(kept.columns)]).sort(by)
 
 
 def _sums_of(paths: list[Path], settings: DataSettings) -> DailySums:
     """The sums of these days, without first plays."""
-    return DailySums.of(_stamped(read_days(paths, _COLUMNS), settings))
+    return DailySums.of(stamped(read_days(paths, READ), settings))
 
 
 def _sums_of_gained(gained: GainedPlays, day: date, settings: DataSettings) -> DailySums:
     """The sums of the plays that a day has gained, without first plays."""
-    return DailySums.of(_stamped(gained.new(day, _COLUMNS), settings))
+    return DailySums.of(stamped(gained.new(day, READ), settings))
 
 
 def _ids(sums: Sequence[DailySums], pairs: StoredPairs | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -410,28 +311,6 @@ def plays_of_users(folder: Path, days: Collection[date], settings: DataSettings)
 def _of_days(path: Path, days: Collection[date], settings: DataSettings) -> pl.LazyFrame:
     ends = pl.Series([end_of_day(day, settings.zone) for day in days], dtype=INSTANT).implode()
     return pl.scan_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(ends))
-
-
-def _stamped(plays: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
-    """Plays with the values to sum, stamped with the end of their local day."""
-    ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64)
-    return plays.select(
-        *PAIR,
-        ends_of_days(plays[columns.EVENT_TIMESTAMP], settings.zone),
-        pl.lit(1, dtype=pl.Int64).alias(PLAYS),
-        is_liked(ratio, settings).alias(LIKED),
-        (ratio.clip(0, settings.targets.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
-        columns.PLAY_DURATION,
-        columns.VIDEO_DURATION,
-    )
-
-
-def is_liked(ratio: pl.Expr, settings: DataSettings) -> pl.Expr:
-    """Whether a play counts as liked: by its watch_ratio, or by how long it lasted."""
-    above = ratio > settings.targets.like_threshold
-    if settings.targets.long_view_s is None:
-        return above
-    return above | (pl.col(columns.PLAY_DURATION) >= settings.targets.long_view_s * 1_000)
 
 
 def files_of_sums(folder: Path) -> list[Path]:

@@ -12,9 +12,9 @@ from nightreel.core.catalogue import View
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.checksums import require_as_written
 from nightreel.core.settings.needs import FeatureNeeds
-from pipelines.features.daily_sums import LIKED, is_liked
 from pipelines.features.over_days import visible_from
 from pipelines.features.points import VISIBLE
+from pipelines.features.sums_of_days import LIKED, is_liked
 from pipelines.features.video_groups import KNOWN_FROM, group_changes, with_groups_as_known
 
 _CELL = "cell"

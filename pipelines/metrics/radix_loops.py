@@ -109,12 +109,12 @@ def _move(
     to_keys: np.ndarray,
     to: np.ndarray,
     shift: np.uint64,
-    places: np.ndarray,
+    positions: np.ndarray,
     size: int,
 ) -> None:
     """Move keys and values to where the byte at `shift` bits says, those of equal bytes in turn."""
     for index in range(size):
         key = keys[index]
         byte = (key >> shift) & _BYTE
-        to_keys[places[byte]], to[places[byte]] = key, values[index]
-        places[byte] += 1
+        to_keys[positions[byte]], to[positions[byte]] = key, values[index]
+        positions[byte] += 1

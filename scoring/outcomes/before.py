@@ -12,8 +12,8 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.play_days import require_plays
 from nightreel.core.settings.needs import LogNeeds
-from pipelines.features.daily_sums import PLAYS
 from pipelines.features.past_plays import PastPlays
+from pipelines.features.sums_of_days import PLAYS
 from pipelines.known import newest_play, plays_before
 from pipelines.pair_bit_loops import set_bits
 

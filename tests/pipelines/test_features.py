@@ -22,7 +22,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines.features import build_features
 from pipelines.features.activity import SMOOTHING_PLAYS
-from pipelines.features.daily_sums import DailySums
+from pipelines.features.sums_of_days import DailySums
 from pipelines.local_days import INSTANT, day_before, ends_of_days
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.small_log import SHANGHAI, make_log, midnight, settings_for
