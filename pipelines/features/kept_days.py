@@ -10,7 +10,6 @@ import pyarrow as pa
 from nightreel.core.artefacts import fingerprint
 from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.daily_sums import FOLDER, SETTINGS, files_of_sums, plays_of_users
-from pipelines.features.earlier_pairs import EarlierPairs
 from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.recorded_days import recorded_days
 from pipelines.features.stored_pairs import StoredPairs, files_of_pairs
@@ -33,13 +32,10 @@ class KeptDays:
     plays_of_users: pl.DataFrame
 
     @classmethod
-    def of(cls, settings: LogNeeds, *, earlier: bool = False) -> "KeptDays | None":
+    def of(cls, settings: LogNeeds) -> "KeptDays | None":
         """None if nothing is kept, or if one of the days has lost or changed a play by now.
 
         Also None if the features replace what is kept while it is read.
-
-        Args:
-            earlier: of the days up to some weeks ago, instead of all days.
         """
         folder = settings.paths.state / FOLDER
         files = [*files_of_sums(folder), *files_of_pairs(folder)]
@@ -50,17 +46,12 @@ class KeptDays:
         gained = GainedPlays.since(known, settings.paths.interactions)
         if gained.lost:
             return None
-        days = sorted(known)
+        same = tuple(day for day in known if day not in gained.until)
         try:
-            if earlier:
-                of_days = EarlierPairs.read(folder)
-                days, pairs = days[: of_days.days], of_days.pairs()
-            else:
-                pairs = StoredPairs(folder)
-            same = tuple(day for day in days if day not in gained.until)
             plays = plays_of_users(folder, same, settings.data)
+            pairs = StoredPairs(folder)
         except (OSError, pl.exceptions.PolarsError, pa.ArrowException):
             return None
-        if pairs is None or recorded_days(folder, decisive, files) != known:
+        if recorded_days(folder, decisive, files) != known:
             return None
-        return cls(same, {day: gained.until[day] for day in days if day in gained.until}, pairs, plays)
+        return cls(same, gained.until, pairs, plays)

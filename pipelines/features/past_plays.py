@@ -27,21 +27,17 @@ class PastPlays:
     def of(cls, settings: LogNeeds, as_of: datetime, known_at: datetime | None = None) -> "PastPlays":
         """The plays of the home's log.
 
-        If a newer play does not count, as in a replay, or as its clock was ahead, the days of the last weeks
-        are read.
-
         Args:
             known_at: only plays that had arrived by then; by default all.
         """
         files = files_by_day(settings.paths.interactions)
-        for earlier in (False, True):
-            kept = KeptDays.of(settings, earlier=earlier)
-            if kept is not None and all(
-                _counts(files[day], as_of, known_at, kept.until.get(day)) for day in (*kept.days, *kept.until)
-            ):
-                days = frozenset(kept.days)
-                return cls(kept, tuple(path for day, path in files.items() if day not in days))
-        return cls(None, tuple(files.values()))
+        kept = KeptDays.of(settings)
+        if kept is None or not all(
+            _counts(files[day], as_of, known_at, kept.until.get(day)) for day in (*kept.days, *kept.until)
+        ):
+            return cls(None, tuple(files.values()))
+        days = frozenset(kept.days)
+        return cls(kept, tuple(path for day, path in files.items() if day not in days))
 
 
 def _counts(path: Path, as_of: datetime, known_at: datetime | None, until: datetime | None) -> bool:

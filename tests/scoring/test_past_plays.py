@@ -1,7 +1,6 @@
 """What had been played before an instant is what the log says, however much of it features have kept."""
 
 from datetime import datetime, timedelta
-from importlib import import_module
 
 import polars as pl
 import pytest
@@ -12,15 +11,12 @@ from hypothesis import strategies as st
 from nightreel.core import columns, play_days
 from nightreel.core.settings import Settings
 from pipelines.features import build_aggregates
-from pipelines.features.past_plays import PastPlays
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 from scoring.outcomes.before import Before
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
 
 LOG = make_log(8, users=6, videos=10, plays=120, days=6)
 PLAYS = LOG.interactions.height
-# The package has a function of this name.
-DAILY_SUMS = import_module("pipelines.features.daily_sums")
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 
@@ -56,8 +52,7 @@ def test_before_an_instant_is_what_the_log_says(
 ) -> None:
     """Asked before features are built of a night's plays, late ones among them, and after.
 
-    On the last night a play may be lost of a day that has got others. Pairs are also kept of all but the last
-    two days.
+    On the last night a play may be lost of a day that has got others.
     """
     settings = settings_for(tmp_path_factory.mktemp("past"))
     arrived = pl.Series(night_of)
@@ -69,9 +64,7 @@ def test_before_an_instant_is_what_the_log_says(
         if known.height:
             LOG.with_interactions(known).write(settings)
             _assert_is_of_the_log(settings, known, as_of)
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(DAILY_SUMS, "DAYS_BEHIND", 2)
-                build_aggregates(settings)
+            build_aggregates(settings)
             _assert_is_of_the_log(settings, known, as_of)
 
 
@@ -123,21 +116,3 @@ def test_of_kept_days_with_late_plays_no_other_day_is_read(
     late = f"date={FIRST_DAY + timedelta(days=1)}"
     # The newest play is looked for in the last day.
     assert {day for day in days if any(day in path for path in read)} == {late, days[-1]}
-
-
-def test_a_play_whose_clock_was_ahead_has_the_last_days_alone_read(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = settings_for(tmp_path_factory.mktemp("ahead"))
-    as_of = midnight(FIRST_DAY + timedelta(days=5))
-    stamp = pl.col(columns.EVENT_TIMESTAMP)
-    ahead = pl.lit(as_of + timedelta(hours=3), dtype=INSTANT)
-    plays = LOG.interactions.filter(stamp < as_of)
-    plays = pl.concat([plays[1:], plays[:1].with_columns(ahead.alias(columns.EVENT_TIMESTAMP))])
-    LOG.with_interactions(plays).write(settings)
-    monkeypatch.setattr(DAILY_SUMS, "DAYS_BEHIND", 2)
-    build_aggregates(settings)
-    days = [path.parent.name for path in play_days.require_plays(settings.paths.interactions)]
-    rest = {path.parent.name for path in PastPlays.of(settings, as_of).rest}
-    assert rest == set(days[-2:]) and len(days) == 6
-    _assert_is_of_the_log(settings, plays, as_of)
