@@ -34,7 +34,7 @@ def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> 
 
 # Twice the largest difference seen: if two splits have the same gain, rounding decides, and from there the
 # trees go their own ways, as they do on another processor (docs/scale.md, docs/decisions/quality-tests.md).
-_APART = {"hybrid_ndcg_at_10": 0.012, "classifier_auc": 0.004, "regressor_mean_absolute_error": 0.008}
+_APART = {"hybrid_ndcg_at_10": 0.025, "classifier_auc": 0.006, "regressor_mean_absolute_error": 0.013}
 
 
 @pytest.mark.slow
