@@ -126,6 +126,14 @@ def cores() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def cores_of_nodes() -> dict[str, int]:
+    """Whole cores of each node of the connected cluster that has one, by Ray's id of the node."""
+    import ray
+
+    cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}
+    return {node: count for node, count in cores.items() if count}
+
+
 def _join(settings: ClusterSettings) -> None:
     # A Ray that is started here sends no usage statistics.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

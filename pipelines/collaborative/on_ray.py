@@ -22,7 +22,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nightreel.core import columns
-from nightreel.core.cluster import connected
+from nightreel.core.cluster import connected, cores_of_nodes
 from nightreel.core.settings.needs import FitNeeds
 from pipelines.collaborative.biased_als import BIAS_DIMENSIONS, first_videos, fit_of
 from pipelines.collaborative.fits import FIRST_ITERATIONS, REFIT_ITERATIONS, Fit
@@ -102,8 +102,8 @@ class _Shards:
         settings: FitNeeds,
     ) -> "_Shards":
         """One for each node: with more, as many more sums would cross the network."""
-        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-        cores = [int(node["Resources"]["CPU"]) for node in nodes]
+        of_nodes = cores_of_nodes()
+        nodes, cores = list(of_nodes), list(of_nodes.values())
         # The nodes' shares of the users are those of the cores.
         borders = tuple((np.cumsum(cores)[:-1] / sum(cores)).tolist())
         actors = []
@@ -120,7 +120,7 @@ class _Shards:
             kind = ray.remote(Shard).options(
                 # It takes turns with tasks: one that held its cores would wait for theirs to end.
                 num_cpus=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True),
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
                 max_restarts=_RESTARTS,
                 # Until Ray knows that a node is lost, it calls the shard in vain a few times.
                 max_task_retries=-1,

@@ -30,7 +30,7 @@ from pipelines.features.over_days import without_rows
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import write_popularity
 from pipelines.features.profiles import OF_ITEMS, user_profile, video_profile
-from pipelines.features.source_rows import write_rows, write_rows_from
+from pipelines.features.source_rows import write_rows_from
 from pipelines.features.user_categories import USER_CATEGORIES, build_user_categories
 from pipelines.features.user_text import USER_TEXT, build_user_text
 from pipelines.known import read_known, require_tables, table_files
@@ -115,10 +115,7 @@ def build_aggregates(settings: FeatureNeeds, *, force: bool = False) -> StepResu
             path = settings.paths.feature_source(view)
             with atomic_write(path, checksum=True) as temporary:
                 made = BUILTIN.view(view).conformed(frame).sort(columns.EVENT_TIMESTAMP, maintain_order=True)
-                if sums.start is None:
-                    rows[view] = write_rows([made], temporary)
-                else:
-                    rows[view] = write_rows_from(path, sums.start, [made], temporary)
+                rows[view] = write_rows_from(path, sums.start, [made], temporary)
             advance()
         note_sources(map(settings.paths.feature_source, _FROM_SUMS), settings)
         rows[columns.VIDEO_DAILY_POPULARITY] = write_popularity(settings, force=force)

@@ -36,7 +36,7 @@ from pipelines.features.gained_plays import GainedPlays
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import only_later_days, recorded_days, write_record
 from pipelines.features.seen_pairs import DAY, PAIR, AddedPlays, NewPlays, add_plays
-from pipelines.features.source_rows import is_source_of, note_source, write_rows, write_rows_from
+from pipelines.features.source_rows import is_source_of, note_source, write_rows_from
 from pipelines.features.stored_pairs import StoredPairs, files_of_pairs
 from pipelines.features.sums_of_days import NEW_PAIR, PLAYS, READ, SUMMED, DailySums, stamped
 from pipelines.features.totals import Totals
@@ -104,10 +104,7 @@ def daily_sums(
         totals = totals if before is None else before.plus(totals)
         frames = (sums.users, sums.videos, sums.durations)
         for frame, kept, path in zip(frames, files_of_sums(folder), files_of_sums(temporary), strict=True):
-            if start is None:
-                write_rows([frame], path)
-            else:
-                write_rows_from(kept, start, [frame], path)
+            write_rows_from(kept, start, [frame], path)
         totals.write(temporary)
         write_record(temporary, decisive, digests)
     return SumsSoFar(sums, before, totals, start)

@@ -26,15 +26,16 @@ _ROWS_OF_GROUP = 65_536
 _BYTES_OF_GROUP = 1 << 24
 
 
-def write_rows(frames: Iterable[pl.DataFrame], path: Path) -> int:
-    """Write frames of the same columns, at least one, to one file; returns their rows."""
-    parts = map(_table, frames)
-    first = next(parts)
-    return _write(chain((first,), parts), first.schema, path)
+def write_rows_from(source: Path, start: datetime | None, frames: Iterable[pl.DataFrame], path: Path) -> int:
+    """Write a source's rows before an instant, and then frames of its columns; returns the rows of both.
 
-
-def write_rows_from(source: Path, start: datetime, frames: Iterable[pl.DataFrame], path: Path) -> int:
-    """Write a source's rows before an instant, and then frames of its columns; returns the rows of both."""
+    Args:
+        start: None to write the frames alone, at least one; there may be no source then.
+    """
+    if start is None:
+        parts = map(_table, frames)
+        first = next(parts)
+        return _write(chain((first,), parts), first.schema, path)
     with pq.ParquetFile(source) as file:
         added = (_table(frame).cast(file.schema_arrow) for frame in frames)
         return _write(chain(_before(file, start), added), file.schema_arrow, path)

@@ -74,7 +74,7 @@ def rising(score: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _sort(
     keys: np.ndarray, values: np.ndarray, other_keys: np.ndarray, others: np.ndarray, counts: np.ndarray
 ) -> None:
-    """Sort keys, and values with them, in place. The other arguments are room for as many, and for counts."""
+    """Sort keys, and values with them: both are changed. The others are room for as many, and for counts."""
     size = len(keys)
     counts[:] = 0
     for index in range(size):

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import ray
 from ray.exceptions import RayError
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from nightreel.core.cluster import connected
+from nightreel.core.cluster import connected, cores_of_nodes
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
@@ -128,12 +128,12 @@ def _fitted_once(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str
 @contextmanager
 def _workers() -> Iterator[Sequence[Any]]:
     """Actors, one for each core of the cluster, which get their cores together or wait."""
-    group = placement_group([{"CPU": 1}] * _cores())
-    while not group.wait(_LOOK_AGAIN_S):
-        # A node that was counted may have been lost.
-        remove_placement_group(group)
-        group = placement_group([{"CPU": 1}] * _cores())
+    group = _all_cores()
     try:
+        while not group.wait(_LOOK_AGAIN_S):
+            # A node that was counted may have been lost.
+            remove_placement_group(group)
+            group = _all_cores()
         yield [
             ray.remote(_Worker)
             .options(
@@ -150,10 +150,9 @@ def _workers() -> Iterator[Sequence[Any]]:
         remove_placement_group(group)
 
 
-def _cores() -> int:
-    """Whole cores of the nodes, at least 1."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    return max(1, sum(int(node["Resources"].get("CPU", 0)) for node in nodes))
+def _all_cores() -> PlacementGroup:
+    """Asks for the cores of all nodes, at least one."""
+    return placement_group([{"CPU": 1}] * max(1, sum(cores_of_nodes().values())))
 
 
 class _Worker:

@@ -161,7 +161,9 @@ class Log:
         elif days is None:
             yield from before.pairs_of(groups, order[columns.VIDEO_ID])
         else:
-            recent = before.plays.filter(_at(as_of - timedelta(days=days)) <= _STAMP).select(_PAIR).collect()
+            is_recent = _at(as_of - timedelta(days=days)) <= _STAMP
+            is_ordered = pl.col(columns.VIDEO_ID).is_in(order[columns.VIDEO_ID].implode())
+            recent = before.plays.filter(is_recent, is_ordered).select(_PAIR).collect()
             for group in groups:
                 yield recent.filter(pl.col(columns.USER_ID).is_in(group.implode())).unique()
 
