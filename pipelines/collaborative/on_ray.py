@@ -34,6 +34,9 @@ from pipelines.collaborative.shard import Iteration, Shard, ShardFacts, ShardInp
 _BLOCK_VIDEOS = 512
 # Blocks that are under way at once: one is summed while others are sent and solved.
 _BLOCKS_AT_ONCE = 4
+# Of a node's memory, by Ray's count alone, not what a shard needs. An actor that asks for nothing at all is put on a
+# random node by Ray, even if it has a soft affinity to one.
+_RESERVED_BYTES = 1
 # How often a shard that was lost is made again.
 _RESTARTS = 3
 
@@ -120,6 +123,7 @@ class _Shards:
             kind = ray.remote(Shard).options(
                 # It takes turns with tasks: one that held its cores would wait for theirs to end.
                 num_cpus=0,
+                memory=_RESERVED_BYTES,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
                 max_restarts=_RESTARTS,
                 # Until Ray knows that a node is lost, it calls the shard in vain a few times.

@@ -119,11 +119,29 @@ def test_a_shard_that_is_killed_between_fits_is_made_again(cluster: Any, tmp_pat
     before = _shards_of(node)  # those of an earlier test may be about to end
     expected, fits = _both(settings_for(tmp_path, **{"cluster.engine": "ray"}))
     first = next(fits)
-    shards = set(_shards_of(node)) - set(before)
-    assert shards
-    for shard in shards:
-        os.kill(shard.pid, signal.SIGKILL)
+    (shard,) = set(_shards_of(node)) - set(before)
+    os.kill(shard.pid, signal.SIGKILL)
     assert _same([first, *fits], expected)
+
+
+@pytest.mark.slow
+def test_every_node_has_a_shard_even_if_its_core_is_taken(cluster: Any, tmp_path: Path) -> None:
+    import ray
+
+    @ray.remote(num_cpus=1)
+    class Busy:
+        def ready(self) -> None:
+            pass
+
+    with ray_cluster.one_more_node(cluster):
+        nodes = cluster.list_all_nodes()
+        before = {shard for node in nodes for shard in _shards_of(node)}
+        busy = [Busy.remote() for _ in nodes]
+        ray.get([one.ready.remote() for one in busy])
+        expected, fits = _both(settings_for(tmp_path, **{"cluster.engine": "ray"}))
+        first = next(fits)
+        assert [len(set(_shards_of(node)) - before) for node in nodes] == [1, 1, 1]
+        assert _same([first, *fits], expected)
 
 
 @pytest.mark.slow
