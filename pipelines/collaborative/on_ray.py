@@ -34,8 +34,8 @@ from pipelines.collaborative.shard import Iteration, Shard, ShardFacts, ShardInp
 _BLOCK_VIDEOS = 512
 # Blocks that are under way at once: one is summed while others are sent and solved.
 _BLOCKS_AT_ONCE = 4
-# Of a node's memory, by Ray's count alone, not what a shard needs. An actor that asks for nothing at all is put on a
-# random node by Ray, even if it has a soft affinity to one.
+# Not what a shard needs: Ray puts an actor that asks for nothing at all on a random node, even if it has
+# a soft affinity to one.
 _RESERVED_BYTES = 1
 # How often a shard that was lost is made again.
 _RESTARTS = 3
