@@ -87,6 +87,7 @@ def main() -> None:
     )
     parser.add_argument("--plays", type=int, nargs="+", default=[1_000_000, 4_000_000])
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(run(arguments.case)))
@@ -97,8 +98,10 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"machine": machine("numpy", "polars"), "results": rows}, indent=1) + "\n")
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(
+        json.dumps({"machine": machine("numpy", "polars"), "results": rows}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

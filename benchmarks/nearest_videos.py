@@ -175,6 +175,7 @@ def main() -> None:
     )
     parser.add_argument("home", type=Path, help="a home with features and a champion; it is only read")
     parser.add_argument("--catalogues", type=int, nargs="+", default=CATALOGUES, help="numbers of videos")
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
     arguments = parser.parse_args()
     users, videos = load(arguments.home.resolve())
     random = np.random.default_rng(7)
@@ -185,10 +186,10 @@ def main() -> None:
             rows.append(row)
             found = f"{row['found']:.3f} {row['build_s']:>8.1f}" if "found" in row else ""
             print(f"{row['catalogue']:>10,} {row['way']:<14}{row['ms']:>10.2f} {found:>7}", flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
+    arguments.out.parent.mkdir(exist_ok=True)
     measured_on = machine("numpy", "faiss-cpu") | {"load": round(os.getloadavg()[0], 1)}
     measured = {"machine": measured_on, "users": len(users), "results": rows}
-    RESULT.write_text(json.dumps(measured, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

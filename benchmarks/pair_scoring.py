@@ -132,20 +132,24 @@ def _timed(way: str, run: Callable[[], object], pairs_and_trees: int) -> Row:
 
 
 def main() -> None:
-    """Measure, then print and write benchmarks/results/pair_scoring.json."""
+    """Measure, print, and write the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--home", type=Path, default=ROOT / "benchmarks" / "work" / "1", help="home with a champion"
     )
-    rows, sizes = measure(parser.parse_args().home.resolve())
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS / "pair_scoring.json", help="where the figures are written"
+    )
+    arguments = parser.parse_args()
+    rows, sizes = measure(arguments.home.resolve())
     print(f"{sizes['users']} users x {sizes['videos']:,} videos, {sizes['trees']} trees")
     for row in rows:
         print(f"{row.way:<34}{row.seconds:>9.2f} s{row.nanoseconds:>9.2f} ns a pair and tree")
-    RESULTS.mkdir(exist_ok=True)
+    arguments.out.parent.mkdir(exist_ok=True)
     result = {"machine": machine("lightgbm", "numpy"), **sizes, "rows": [asdict(row) for row in rows]}
-    (RESULTS / "pair_scoring.json").write_text(json.dumps(result, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

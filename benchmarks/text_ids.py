@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--ids", type=int, default=10_000_000)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(run(arguments.case, arguments.ids, arguments.file)))
@@ -105,8 +106,10 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"machine": machine("polars", "pyarrow"), "results": rows}, indent=1) + "\n")
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(
+        json.dumps({"machine": machine("polars", "pyarrow"), "results": rows}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
     arguments = parser.parse_args()
     if arguments.way:
         print(json.dumps(run(arguments.way, arguments.file)))
@@ -126,7 +127,7 @@ def main() -> None:
             )
             print(results[-1], flush=True)
     about = machine("pyarrow", "sqlalchemy", "adbc-driver-manager", "duckdb")
-    RESULT.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
+    arguments.out.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
