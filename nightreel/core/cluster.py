@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -70,29 +70,27 @@ def workers(settings: ClusterSettings) -> int:
 
 
 def run_all(
-    settings: ClusterSettings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
+    settings: ClusterSettings, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]
 ) -> list[Result]:
     """The function's result for each tuple of arguments, in order: computed here, or as tasks of the cluster.
 
     Args:
         function: defined at module level; every node must be able to read its inputs.
     """
-    if settings.engine == "local":
-        return [function(*these) for these in arguments]
-    with connected(settings):
-        import ray
-
-        task = ray.remote(function)
-        found: list[Result] = ray.get([task.remote(*these) for these in arguments])
-        return found
+    return list(run_each(settings, function, arguments, ahead=len(arguments)))
 
 
 def run_each(
-    settings: ClusterSettings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
+    settings: ClusterSettings,
+    function: Callable[..., Result],
+    arguments: Iterable[tuple[Any, ...]],
+    *,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
-    """The results of `run_all`, one after the other.
+    """The results of `run_all`, one after the other, each made when it is asked for.
 
-    Each is made when it is asked for; on a cluster, as many as it has cores are made ahead.
+    Args:
+        ahead: how many of them a cluster makes before they are asked for; by default as many as it has cores.
     """
     if settings.engine == "local":
         for these in arguments:
@@ -103,10 +101,10 @@ def run_each(
 
         task = ray.remote(function)
         rest = iter(arguments)
-        ahead = deque(task.remote(*these) for these in islice(rest, cores()))
-        while ahead:
-            found: Result = ray.get(ahead.popleft())
-            ahead.extend(task.remote(*these) for these in islice(rest, 1))
+        under_way = deque(task.remote(*these) for these in islice(rest, ahead or cores()))
+        while under_way:
+            found: Result = ray.get(under_way.popleft())
+            under_way.extend(task.remote(*these) for these in islice(rest, 1))
             yield found
 
 

@@ -7,7 +7,7 @@ of the log, like that of KuaiRec's small_matrix, and outside of it.
 Measured against other models in docs/decisions/als.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -40,13 +40,10 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
     users, videos = log.users, log.videos
     means = (log.targets / log.plays).tolist()
     size = settings.features.als.factors - BIAS_DIMENSIONS
-    iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
     strength, threads = REGULARIZATION_PLAYS, settings.threads
     video_side = first_videos(videos, size, settings.seed, done)
-    fits = zip(log.cutoffs, log.plays_a_user, log.plays_a_video, means, strict=True)
-    for cutoff, plays_a_user, plays_a_video, mean in fits:
-        if done is not None and cutoff <= done.cutoff:
-            continue
+    for fit, iterations in iterations_of_fits(log.cutoffs, done):
+        plays_a_user, plays_a_video, mean = log.plays_a_user[fit], log.plays_a_video[fit], means[fit]
         video_side = video_side.grown(len(plays_a_video))
         for _ in range(iterations):
             user_side = solve(
@@ -55,8 +52,16 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
             video_side = solve(
                 log.by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
             )
-        iterations = REFIT_ITERATIONS
-        yield fit_of(cutoff, mean, (users, user_side), (videos, video_side))
+        yield fit_of(log.cutoffs[fit], mean, (users, user_side), (videos, video_side))
+
+
+def iterations_of_fits(cutoffs: Sequence[datetime], done: Fit | None) -> Iterator[tuple[int, int]]:
+    """For each cutoff after the fit that is done: its number, and how many iterations its fit has."""
+    iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
+    for fit, cutoff in enumerate(cutoffs):
+        if done is None or cutoff > done.cutoff:
+            yield fit, iterations
+            iterations = REFIT_ITERATIONS
 
 
 def first_videos(videos: Keys, size: int, seed: int, done: Fit | None) -> Side:

@@ -24,8 +24,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nightreel.core import columns
 from nightreel.core.cluster import connected, cores_of_nodes
 from nightreel.core.settings.needs import FitNeeds
-from pipelines.collaborative.biased_als import BIAS_DIMENSIONS, first_videos, fit_of
-from pipelines.collaborative.fits import FIRST_ITERATIONS, REFIT_ITERATIONS, Fit
+from pipelines.collaborative.biased_als import BIAS_DIMENSIONS, first_videos, fit_of, iterations_of_fits
+from pipelines.collaborative.fits import Fit
 from pipelines.collaborative.least_squares import Side
 from pipelines.collaborative.log import Keys
 from pipelines.collaborative.shard import Iteration, Shard, ShardFacts, ShardInputs, UserShare, solved_videos
@@ -70,18 +70,14 @@ def fits_of_shards(
         )
         size = settings.features.als.factors - BIAS_DIMENSIONS
         side = first_videos(videos, size, settings.seed, done)
-        iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
         numbers = count()
-        for fit, cutoff in enumerate(cutoffs):
-            if done is not None and cutoff <= done.cutoff:
-                continue
+        for fit, iterations in iterations_of_fits(cutoffs, done):
             mean = float(targets[fit] / plays[fit])
             side = side.grown(videos.known[fit])
             for _ in range(iterations):
                 iteration = ray.put(Iteration(next(numbers), fit, videos.ids, side, mean))
                 side = shards.videos(iteration, len(side.biases), size)
-            iterations = REFIT_ITERATIONS
-            yield fit_of(cutoff, mean, shards.users(iteration), (videos, side))
+            yield fit_of(cutoffs[fit], mean, shards.users(iteration), (videos, side))
 
 
 @dataclass(frozen=True)
