@@ -5,12 +5,15 @@ nightreel's own steps work on codes: `offline_store.codes`, which `feature_repo.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from feast import FileSource
 from feast.data_source import DataSource
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.offline_store import RetrievalJob
@@ -25,7 +28,9 @@ from feast_asof.times import Instants
 from feature_repo.home import current_settings
 from feature_repo.online_rows import OnlineRows
 from nightreel.core import columns
+from nightreel.core.checksums import recorded_digest
 from nightreel.core.ids import Ids
+from nightreel.core.newest_rows import newest_rows_file
 
 _UNKNOWN = np.iinfo(np.int64).min
 
@@ -105,18 +110,26 @@ class HomeAsOfOfflineStore(AsOfOfflineStore):
 
     @staticmethod
     def pull_latest_from_table_or_query(
-        config: RepoConfig, data_source: DataSource, join_key_columns: list[str], *arguments: Any, **more: Any
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
     ) -> RetrievalJob:
         """Like the as-of store's, by ids, and without the rows that the online store is known to have."""
-        job = by_ids(
-            config,
-            AsOfOfflineStore.pull_latest_from_table_or_query(
-                config, data_source, join_key_columns, *arguments, **more
-            ),
-        )
+
+        def pull(source: DataSource) -> RetrievalJob:
+            columns_read = join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column
+            latest = AsOfOfflineStore.pull_latest_from_table_or_query
+            return by_ids(config, latest(config, source, *columns_read, start_date, end_date))
+
         known = getattr(config.offline_store, "known", None)
         if known is None:
-            return job
+            return pull(data_source)
+        job = _from_newest_rows(data_source, end_date, pull) or pull(data_source)
         return rows_as_job(config, known.new(data_source.name, join_key_columns, job.to_arrow()))
 
     @staticmethod
@@ -143,6 +156,25 @@ def by_ids(config: RepoConfig, job: RetrievalJob) -> RetrievalJob:
         return job
     renamed = table.rename_columns([_code(name) if name in ids else name for name in table.column_names])
     return rows_as_job(config, _with_ids(renamed, ids))
+
+
+def _from_newest_rows(
+    source: DataSource, end: datetime, pull: Callable[[DataSource], RetrievalJob]
+) -> RetrievalJob | None:
+    """What `pull` gives for the rows that are kept of a source for nights, whose checksum has been compared.
+
+    None if there are none that say which rows are the newest at `end`, or if the source is written meanwhile.
+    """
+    if not isinstance(source, FileSource):
+        return None
+    file = Path(source.path)
+    digest, kept = recorded_digest(file), newest_rows_file(file, current_settings().paths, end)
+    if kept is None:
+        return None
+    newest = FileSource.from_proto(source.to_proto())
+    newest.file_options.uri = str(kept)
+    job = pull(newest)
+    return job if recorded_digest(file) == digest else None
 
 
 def rows_as_job(config: RepoConfig, rows: pa.Table) -> RetrievalJob:

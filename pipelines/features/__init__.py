@@ -30,7 +30,7 @@ from pipelines.features.over_days import without_rows
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import write_popularity
 from pipelines.features.profiles import OF_ITEMS, user_profile, video_profile
-from pipelines.features.source_rows import write_rows_from
+from pipelines.features.source_rows import write_source
 from pipelines.features.user_categories import USER_CATEGORIES, build_user_categories
 from pipelines.features.user_text import USER_TEXT, build_user_text
 from pipelines.known import read_known, require_tables, table_files
@@ -113,9 +113,8 @@ def build_aggregates(settings: FeatureNeeds, *, force: bool = False) -> StepResu
             advance()
         for view, frame in _aggregates(settings, sums):
             path = settings.paths.feature_source(view)
-            with atomic_write(path, checksum=True) as temporary:
-                made = BUILTIN.view(view).conformed(frame).sort(columns.EVENT_TIMESTAMP, maintain_order=True)
-                rows[view] = write_rows_from(path, sums.start, [made], temporary)
+            made = BUILTIN.view(view).conformed(frame).sort(columns.EVENT_TIMESTAMP, maintain_order=True)
+            rows[view] = write_source(path, sums.start, [made], settings.paths)
             advance()
         note_sources(map(settings.paths.feature_source, _FROM_SUMS), settings)
         rows[columns.VIDEO_DAILY_POPULARITY] = write_popularity(settings, force=force)

@@ -32,7 +32,7 @@ from pipelines.features.over_days import (
 )
 from pipelines.features.points import VISIBLE
 from pipelines.features.recorded_days import recorded_days, write_record
-from pipelines.features.source_rows import is_source_of, note_source, write_rows_from
+from pipelines.features.source_rows import is_source_of, note_source, write_source
 from pipelines.local_days import INSTANT, start_of_day
 
 _SO_FAR = "so_far.parquet"
@@ -70,8 +70,7 @@ def write_kept(view: View, settings: FeatureNeeds, decisive: str, *, force: bool
     instant = None if start is None else start_of_day(start, zone)
     if instant is not None:
         rows = rows.filter(pl.col(columns.EVENT_TIMESTAMP) >= pl.lit(instant, dtype=INSTANT))
-    with atomic_write(path, checksum=True) as temporary:
-        written = write_rows_from(path, instant, [rows], temporary)
+    written = write_source(path, instant, [rows], settings.paths)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         so_far(values, view, _summed_until(digests, view)).write_parquet(temporary / _SO_FAR)

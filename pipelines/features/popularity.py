@@ -16,7 +16,7 @@ from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.pieces import by_key
 from pipelines.features.recorded_days import only_later_days, recorded_days, write_record
 from pipelines.features.running_sums import running_sums
-from pipelines.features.source_rows import is_source_of, note_source, write_rows_from
+from pipelines.features.source_rows import is_source_of, note_source, write_source
 from pipelines.local_days import end_of_day, ends_of_dates
 
 _SO_FAR = "so_far.parquet"
@@ -45,8 +45,7 @@ def write_popularity(settings: FeatureNeeds, *, force: bool) -> int:
     found = by_key(video_daily_popularity, columns.VIDEO_ID, frames, settings.data, settings.cluster)
     found = view.conformed(found).sort(columns.EVENT_TIMESTAMP, maintain_order=True)
     start = end_of_day(new[0], settings.data.zone) if goes_on else None
-    with atomic_write(path, checksum=True) as temporary:
-        rows = write_rows_from(path, start, [found], temporary)
+    rows = write_source(path, start, [found], settings.paths)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         _so_far(daily, before).write_parquet(temporary / _SO_FAR)

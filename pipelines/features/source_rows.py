@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nightreel.core import columns
-from nightreel.core.artefacts import fingerprint_of_files
+from nightreel.core.artefacts import atomic_write, fingerprint_of_files
 from nightreel.core.checksums import is_usable
+from nightreel.core.newest_rows import NewestRows
+from nightreel.core.settings import Paths
 from pipelines.features.appended_parquet import AppendingWriter, Beginning
 
 _RECORD = "source-{}.json"
@@ -40,6 +42,15 @@ def write_rows_from(source: Path, start: datetime | None, frames: Iterable[pl.Da
         beginning = Beginning.of(source, _groups_that_stay(file.metadata, start))
         added = (_table(frame).cast(file.schema_arrow) for frame in frames)
         return _write(chain(_before(file, start, beginning), added), file.schema_arrow, path, beginning)
+
+
+def write_source(source: Path, start: datetime | None, frames: Iterable[pl.DataFrame], paths: Paths) -> int:
+    """Replace a source as `write_rows_from` says, and keep the newest row of each key; returns its rows."""
+    newest = NewestRows.of(source, paths)
+    with atomic_write(source, checksum=True) as temporary:
+        rows = write_rows_from(source, start, frames, temporary)
+    newest.keep(start)
+    return rows
 
 
 def note_source(folder: Path, source: Path) -> None:

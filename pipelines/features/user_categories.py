@@ -30,7 +30,7 @@ from pipelines.features.category_counts import (
 )
 from pipelines.features.facts import ViewFacts
 from pipelines.features.points import VISIBLE
-from pipelines.features.source_rows import is_source_of, note_source, write_rows_from
+from pipelines.features.source_rows import is_source_of, note_source, write_source
 from pipelines.id_codes import codes_of
 from pipelines.known import require_tables
 from pipelines.local_days import INSTANT, start_of_day, starts_of_dates
@@ -59,8 +59,7 @@ def build_user_categories(settings: FeatureNeeds, *, force: bool = False) -> Ste
         counts = CategoryCounts.of(settings, folder, target, decisive, force=anew)
         same_before = counts.same_before
         start = None if same_before is None else start_of_day(same_before, settings.data.zone)
-        with atomic_write(path, checksum=True) as temporary:
-            rows = write_rows_from(path, start, _frames(counts, settings), temporary)
+        rows = write_source(path, start, _frames(counts, settings), settings.paths)
         counts.write(target, decisive)
         note_source(target, path)
     give_back_memory()  # the factors may still be fitted

@@ -5,10 +5,12 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast import ValueType
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
@@ -21,8 +23,10 @@ from feature_repo.online_columns import stored_values
 from feature_repo.open_store import store as open_store
 from feature_repo.views import VIEWS
 from nightreel.core import columns
+from nightreel.core.newest_rows import newest_rows_file
 from nightreel.core.settings import Settings
 from nightreel.operations.materialize import materialize
+from pipelines.features import build_features
 from pipelines.local_days import ALWAYS_KNOWN
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.fork_server import forks
@@ -141,7 +145,12 @@ def _materialized(home: Settings, instant: datetime) -> dict[str, list[tuple[Any
         for table in tables:
             opened.execute(f"DELETE FROM {table}")
     open_store().materialize(ALWAYS_KNOWN, instant)
+    return _rows_of_store(home)
+
+
+def _rows_of_store(home: Settings) -> dict[str, list[tuple[Any, ...]]]:
     with sqlite3.connect(home.paths.online_store) as opened:
+        tables = [name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
             table: opened.execute(f"SELECT * FROM {table} ORDER BY entity_key, feature_name").fetchall()
             for table in tables
@@ -203,3 +212,26 @@ def test_a_night_writes_only_the_rows_that_differ(home: Settings, monkeypatch: p
     materialize(home, NIGHT_AFTER)
     _assert_same(home, NIGHT_AFTER)
     assert written["video_text"] == LOG.video_captions.height
+
+
+def test_newest_rows_that_are_kept_fill_the_store_as_all_rows_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night that goes on from the one before materializes from what is kept, others from all rows."""
+    day = midnight(FIRST_DAY + timedelta(days=7))
+    early = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < day)
+    home = make_feature_home(tmp_path / "home", LOG.with_interactions(early), monkeypatch)
+    LOG.write(home)
+    build_features(home)
+    night = day + timedelta(days=2)
+    of_source = home.paths.feature_source(columns.USER_ACTIVITY)
+    kept = newest_rows_file(of_source, home.paths, night)
+    assert kept is not None
+    assert pl.scan_parquet(kept).select(pl.len()).collect().item() < pq.read_metadata(of_source).num_rows
+    for instant in (day, night):
+        expected = _materialized(home, instant)
+        with sqlite3.connect(home.paths.online_store) as opened:
+            for table in expected:
+                opened.execute(f"DELETE FROM {table}")
+        materialize(home, instant)
+        assert _rows_of_store(home) == expected

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
+from nightreel.core.newest_rows import newest_rows_file
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
 from nightreel.operations.incoming import merge_deliveries
@@ -230,6 +231,26 @@ def _assert_same_sources(folder: Path, at_once: Settings, night_of: list[int]) -
                 build_features(made)
     for path in sorted(at_once.paths.features.glob("*.parquet")):
         assert read_source(made.paths.features / path.name).equals(read_source(path)), path.name
+    _assert_newest_rows(made)
+
+
+def _assert_newest_rows(home: Settings) -> None:
+    """What is kept for materialization says which rows are the newest, from the night's first new row on."""
+    for path in sorted(home.paths.features.glob("*.parquet")):
+        instants = read_source(path)[columns.EVENT_TIMESTAMP].unique().sort()
+        for instant in instants:
+            kept = newest_rows_file(path, home.paths, instant)
+            if kept is not None:
+                found, expected = (_newest_rows(one, instant) for one in (kept, path))
+                assert found.equals(expected), (path.name, instant)
+
+
+def _newest_rows(path: Path, instant: datetime) -> pl.DataFrame:
+    rows = pl.read_parquet(path)
+    keys = rows.columns[: rows.columns.index(columns.EVENT_TIMESTAMP)]
+    known = rows.filter(pl.col(columns.EVENT_TIMESTAMP) <= instant).sort(columns.EVENT_TIMESTAMP)
+    newest: pl.DataFrame = known.unique(keys, keep="last").sort(keys)
+    return newest
 
 
 def test_a_night_with_late_plays_reads_no_day_of_long_ago(
@@ -300,6 +321,11 @@ def test_features_of_a_new_day_read_no_rows_of_an_earlier_day(tmp_path: Path) ->
     build_features(at_once)
     for path in at_once.paths.features.glob("*.parquet"):
         assert read_source(home.paths.features / path.name).equals(read_source(path)), path.name
+    night = last + timedelta(days=1)
+    for view in (columns.USER_ACTIVITY, columns.VIDEO_ENGAGEMENT, columns.USER_CATEGORIES, "video_recent"):
+        assert newest_rows_file(home.paths.feature_source(view), home.paths, night), view
+        assert not newest_rows_file(home.paths.feature_source(view), home.paths, last), view
+    _assert_newest_rows(home)
 
 
 def test_days_begin_and_end_where_local_days_do() -> None:
