@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
@@ -214,6 +212,10 @@ def _document() -> pl.Expr:
 
 def _vectors(learnt_from: list[str], documents: list[str], seed: int, size: int) -> np.ndarray:
     """Each document as this many numbers, float32; all NaN if there is nothing to learn from."""
+    # Imported here, as it takes almost a second, and most nights bring no new text.
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     found = np.full((len(documents), size), np.nan, dtype=np.float32)
     words = TfidfVectorizer(
         analyzer="char_wb",

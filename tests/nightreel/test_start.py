@@ -54,6 +54,16 @@ try:
 except typeguard.TypeCheckError:
     print("checks")
 """
+_SCIKIT_LEARN = """
+import sys
+import pipelines.rankers
+import pipelines.features
+
+print("lightgbm" in sys.modules, "sklearn" in sys.modules)
+import sklearn.base
+
+print(sklearn.base.BaseEstimator.__name__)
+"""
 
 
 def test_a_command_that_scores_nothing_imports_nothing_for_it(tmp_path: Path) -> None:
@@ -73,6 +83,10 @@ def test_feast_starts_without_its_checks_of_types_for_us_alone(tmp_path: Path) -
     """They are most of the time that its import takes; other users of Feast and of typeguard have them."""
     ours = _said("import feature_repo" + _FEAST_CHECKS_TYPES + _TYPEGUARD_CHECKS, tmp_path)
     assert ours.splitlines() == ["False", "checks"]
+
+
+def test_training_starts_without_scikit_learn_which_others_can_still_import(tmp_path: Path) -> None:
+    assert _said(_SCIKIT_LEARN, tmp_path).splitlines() == ["True False", "BaseEstimator"]
 
 
 @pytest.mark.slow
