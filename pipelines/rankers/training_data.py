@@ -8,10 +8,12 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
+from nightreel.core.beside import work_beside
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.checksums import require_as_written
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import table_exists
+from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FeatureNeeds, RankerNeeds
 from pipelines.known import table_files
 from pipelines.labels import NO_BUCKETS, LengthBuckets, Targets, targets
@@ -62,18 +64,25 @@ class TrainingData:
         # Of a long log, only the plays that are learnt from or judged are joined; the candidate sources still
         # read all of them.
         thinned = Thinned(slices.fit.stop, fitted_rows(slices).step)
-        frame = FeatureFrame.join(store, plays, settings.data.zone, thinned)
-        seen = frame.values(slices.fit, catalogue_of(settings.data, settings.features).categorical)
-        encoding = FeatureEncoding.fit(frame.names, seen)
-        ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        # Fitted whatever the label is: the evaluation reports both.
-        has_lengths = settings.data.has_lengths
-        buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
-        play_targets = targets(settings.data.targets.label, buckets, ratio, length, settings.data)
-        # From here on the encoded values are enough: the join and its sources, half a gigabyte for KuaiRec,
-        # are freed.
-        matrix = FeatureMatrix(frame, encoding)
+        # Labels need no features, and the join keeps one thread busy most of the time.
+        with work_beside(settings.threads) as start:
+            labels = start(_labels, plays, slices, settings.data)
+            frame = FeatureFrame.join(store, plays, settings.data.zone, thinned)
+            seen = frame.values(slices.fit, catalogue_of(settings.data, settings.features).categorical)
+            encoding = FeatureEncoding.fit(frame.names, seen)
+            # From here on the encoded values are enough: the join and its sources, half a gigabyte for
+            # KuaiRec, are freed.
+            matrix = FeatureMatrix(frame, encoding)
+            buckets, play_targets = labels.result()
         return cls(plays, cuts, slices, encoding, buckets, play_targets, matrix, sample)
+
+
+def _labels(plays: pl.DataFrame, slices: Slices, settings: DataSettings) -> tuple[LengthBuckets, Targets]:
+    """The buckets, fitted on slices.fit, and the targets of all plays."""
+    ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+    # Fitted whatever the label is: the evaluation reports both.
+    buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if settings.has_lengths else NO_BUCKETS
+    return buckets, targets(settings.targets.label, buckets, ratio, length, settings)
 
 
 def source_files(settings: FeatureNeeds) -> tuple[Path, ...]:
