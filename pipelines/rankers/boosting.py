@@ -12,7 +12,7 @@ study (docs/tuning.md). A model that is best after a few of its trees has learnt
 learning rates are low enough that nearly all trees are used.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,9 +47,15 @@ class _Growing:
     """A model that grows part by part, and its quality on the early-stopping plays."""
 
     def __init__(
-        self, target: np.ndarray, parameters: dict[str, Any], stop: Part, patience_trees: int
+        self,
+        target: np.ndarray,
+        parameters: dict[str, Any],
+        stop: Part,
+        patience_trees: int,
+        loss_of_all: Callable[[float], float] | None,
     ) -> None:
         self.stopped = False
+        self._loss_of_all = loss_of_all
         self._target = target
         self._parameters = parameters
         self._stop = stop.copy().data
@@ -99,6 +105,8 @@ class _Growing:
             self._part = part
             advance()
             ((_, _, loss, _),) = self._booster.eval_valid()
+            if self._loss_of_all is not None:
+                loss = self._loss_of_all(loss)
             if loss < self._best:
                 self._best, self._best_trees = loss, self._booster.current_iteration()
             elif self._booster.current_iteration() - self._best_trees >= self._patience_trees:
@@ -207,7 +215,7 @@ def grow_rankers(
     settings: RankerSettings,
     threads: int,
     title: str = "rankers",
-    network: Mapping[str, Any] | None = None,
+    loss_of_all: Callable[[float], float] | None = None,
 ) -> HybridRanker:
     """Fit both rankers part by part, all parts with the same bins; early stopping is measured on `stop`.
 
@@ -219,18 +227,17 @@ def grow_rankers(
         fit: the rows that are fitted on, by all workers together.
         parameters: LightGBM's, from `common_parameters`.
         title: of the progress bar.
-        network: LightGBM's network parameters, where other workers fit other parts; None on one machine.
+        loss_of_all: where other workers fit other plays, and stop by others: what the mean loss of this
+            worker's early-stopping plays is with theirs. None on one machine.
     """
-    # The first model connects this thread to the others, and the second finds it connected.
-    workers = {"num_machines": network["num_machines"]} if network else {}
     of_classifier, classifies = classifier_target(targets, fit)
     trees = settings.lightgbm.num_iterations
     patience_trees = settings.lightgbm.early_stopping_round
     models = [
-        _Growing(target, {**parameters, **own}, stop, patience_trees)
+        _Growing(target, {**parameters, **own}, stop, patience_trees, loss_of_all)
         for target, own in (
-            (of_classifier, classifies | dict(network or {})),
-            (targets.amount, settings.regressor.parameters() | _REGRESSOR | workers),
+            (of_classifier, classifies),
+            (targets.amount, settings.regressor.parameters() | _REGRESSOR),
         )
     ]
     with (
@@ -240,7 +247,7 @@ def grow_rankers(
         for position, part in enumerate(binned):
             of_part = len(range(position, trees, parts))
             growing = [model for model in models if not model.stopped]
-            if network or threads == 1:
+            if loss_of_all is not None or threads == 1:
                 # Connections to other workers belong to the thread that made them.
                 for model in growing:
                     model.turn_to(part)

@@ -9,7 +9,7 @@ and stop by the same plays: all of them grow the same trees. How near those are 
 workers are not Ray Train's: docs/scale.md.
 """
 
-import re
+import asyncio
 import resource
 import socket
 import time
@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import ray
 from ray.exceptions import RayError
@@ -46,8 +47,6 @@ from pipelines.rankers.training_data import TrainingData
 # How often all begin again after one was lost: without it, the others cannot go on.
 _RETRIES = 2
 _LOOK_AGAIN_S = 30
-# As LightGBM writes them into a model's file.
-_ADDRESSES = re.compile(rb"^\[(machines|local_listen_port): .*\]\n", re.MULTILINE)
 _BEGUN, _ENDED = "begun", "ended"
 
 
@@ -113,9 +112,9 @@ def _fitted(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str, flo
 
 
 def _fitted_once(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str, float]]:
-    with _workers() as workers:
+    with _workers() as (workers, losses):
         machines = ray.get([worker.machine.remote() for worker in workers])
-        results = [worker.work.remote(job, number, machines) for number, worker in enumerate(workers)]
+        results = [worker.work.remote(job, number, machines, losses) for number, worker in enumerate(workers)]
         pending = results
         while pending:
             # The first error ends it, though other workers may wait for the one that is lost.
@@ -126,33 +125,55 @@ def _fitted_once(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str
 
 
 @contextmanager
-def _workers() -> Iterator[Sequence[Any]]:
-    """Actors, one for each core of the cluster, which get their cores together or wait."""
+def _workers() -> Iterator[tuple[Sequence[Any], Any]]:
+    """Actors, one for each core of the cluster, with their `_Losses`; they get their cores together."""
     group = _all_cores()
     try:
         while not group.wait(_LOOK_AGAIN_S):
             # A node that was counted may have been lost.
             remove_placement_group(group)
             group = _all_cores()
-        yield [
-            ray.remote(_Worker)
-            .options(
-                num_cpus=1,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(
-                    group, placement_group_bundle_index=number
-                ),
-            )
-            .remote()
-            for number in range(group.bundle_count)
-        ]
+        number = group.bundle_count
+        workers = [_actor(_Worker, group, bundle, num_cpus=1) for bundle in range(number)]
+        yield workers, _actor(_Losses, group, 0, number, num_cpus=0)
     finally:
         # Ends the actors, too.
         remove_placement_group(group)
 
 
+def _actor(kind: type, group: PlacementGroup, bundle: int, *arguments: Any, num_cpus: int) -> Any:
+    """It ends when the group is removed."""
+    strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+    return ray.remote(kind).options(num_cpus=num_cpus, scheduling_strategy=strategy).remote(*arguments)
+
+
 def _all_cores() -> PlacementGroup:
     """Asks for the cores of all nodes, at least one."""
     return placement_group([{"CPU": 1}] * max(1, sum(cores_of_nodes().values())))
+
+
+class _Losses:
+    """Where workers learn the mean loss of all early-stopping plays, so that all stop at the same tree.
+
+    LightGBM itself only measures a worker's own.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        # Of the tree that is judged: each worker's mean loss and number of plays.
+        self._told: dict[int, tuple[float, int]] = {}
+        self._mean: asyncio.Future[float] = asyncio.Future()
+
+    async def mean(self, worker: int, loss: float, plays: int) -> float:
+        """The mean loss of the plays of all workers, once each has told its own."""
+        self._told[worker] = loss, plays
+        mean = self._mean
+        if len(self._told) == self._workers:
+            # In the order of the workers, as rounding depends on it.
+            told = [self._told[each] for each in range(self._workers)]
+            self._told, self._mean = {}, asyncio.Future()
+            mean.set_result(sum(loss * plays for loss, plays in told) / sum(plays for _, plays in told))
+        return await mean
 
 
 class _Worker:
@@ -165,13 +186,14 @@ class _Worker:
             return f"{ray.util.get_node_ip_address()}:{found.getsockname()[1]}"
 
     def work(
-        self, job: _Job, number: int, machines: Sequence[str]
+        self, job: _Job, number: int, machines: Sequence[str], losses: Any
     ) -> tuple[dict[str, bytes], dict[str, float]]:
         """Fit the rankers together with the other workers.
 
         Args:
             number: of this worker.
             machines: of each worker.
+            losses: `_Losses` of all.
 
         Returns:
             The files of the rankers by name, of the first worker alone, and seconds as `_seconds` gives them.
@@ -179,37 +201,50 @@ class _Worker:
         begun = _Instant.now()
         settings, slices = job.settings, job.slices
         fitted = fitted_rows(slices)
-        parameters = common_parameters(settings, len(fitted))
-        binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
-        stop = binning.part(validation_rows(slices))
-        parts = number_of_parts(settings.ranker, len(fitted))
-        rows = dealt(fitted, parts, number, len(machines))
-        binned = _Instant.now()
-        ranker = grow_rankers(
-            binning.parts(rows, parts),
-            parts=parts,
-            stop=stop,
-            targets=_writable(job.targets),
-            fit=slices.fit,
-            parameters=parameters | {"tree_learner": "data", "pre_partition": True},
-            encoding=job.encoding,
-            settings=settings.ranker,
-            threads=settings.threads,
-            network={
-                "machines": ",".join(machines),
-                "local_listen_port": int(machines[number].rpartition(":")[2]),
-                "num_machines": len(machines),
-            },
-        )
+        of_all = {"tree_learner": "data", "pre_partition": True, "num_machines": len(machines)}
+        parameters = common_parameters(settings, len(fitted)) | of_all
+        with _connected_to(machines, number):
+            binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters, keeps_features=True)
+            stop = binning.part(stopped_by(validation_rows(slices), number, len(machines)))
+            parts = number_of_parts(settings.ranker, len(fitted))
+            rows = dealt(fitted, parts, number, len(machines))
+            binned = _Instant.now()
+            ranker = grow_rankers(
+                binning.parts(rows, parts),
+                parts=parts,
+                stop=stop,
+                targets=_writable(job.targets),
+                fit=slices.fit,
+                parameters=parameters,
+                encoding=job.encoding,
+                settings=settings.ranker,
+                threads=settings.threads,
+                loss_of_all=lambda loss: ray.get(losses.mean.remote(number, loss, len(stop.rows))),
+            )
         seconds = _seconds(begun, binned, _Instant.now())
         return (_files(ranker) if number == 0 else {}), seconds
 
 
+@contextmanager
+def _connected_to(machines: Sequence[str], number: int) -> Iterator[None]:
+    """Let LightGBM connect this thread to those of the other workers.
+
+    A model that connects them ends that when it is freed, but models are made anew for each part: so this one
+    does nothing else.
+    """
+    model = lgb.Booster({"verbose": -1}, lgb.Dataset(np.zeros((1, 1)), np.zeros(1)))
+    port = int(machines[number].rpartition(":")[2])
+    model.set_network(",".join(machines), local_listen_port=port, num_machines=len(machines))
+    try:
+        yield
+    finally:
+        model.free_network()
+
+
 def _files(ranker: HybridRanker) -> dict[str, bytes]:
-    """Its files, without the addresses of the workers, which differ each time."""
     with TemporaryDirectory(prefix="nightreel-rankers-") as folder:
         ranker.save(Path(folder))
-        return {file.name: _ADDRESSES.sub(b"", file.read_bytes()) for file in Path(folder).iterdir()}
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
 @dataclass(frozen=True)
@@ -247,6 +282,11 @@ def dealt(fitted: range, parts: int, worker: int, workers: int) -> np.ndarray:
     rows = np.asarray(fitted)
     found: np.ndarray = rows[np.arange(len(rows)) // parts % workers == worker]
     return found
+
+
+def stopped_by(rows: range, worker: int, workers: int) -> range:
+    """The early-stopping plays of one worker: an even share, or all if not every worker would get one."""
+    return rows[worker::workers] if len(rows) >= workers else rows
 
 
 def _writable(targets: Targets) -> Targets:

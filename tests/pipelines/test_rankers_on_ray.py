@@ -25,6 +25,15 @@ def test_each_row_has_one_worker_and_each_worker_an_even_share_of_each_part() ->
     assert np.ptp(np.stack(sizes), axis=0).max() <= 1
 
 
+def test_each_early_stopping_play_is_judged_by_one_worker_or_a_few_by_all() -> None:
+    from pipelines.rankers.on_ray import stopped_by  # Ray takes 2 s to import
+
+    assert sorted(row for worker in range(3) for row in stopped_by(range(5, 105, 5), worker, 3)) == [
+        *range(5, 105, 5)
+    ]
+    assert [list(stopped_by(range(5, 7), worker, 3)) for worker in range(3)] == [[5, 6]] * 3
+
+
 def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, float]:
     monkeypatch.setenv("NIGHTREEL_HOME", str(home))
     settings: Settings = load_settings().changed(changes)
