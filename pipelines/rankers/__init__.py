@@ -1,6 +1,5 @@
 """The rankers and their hybrid: features, training, storage and combination."""
 
-import nightreel.core.lightgbm_import  # noqa: F401  # before the modules below import LightGBM
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.filtering import hybrid_order, hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker

@@ -104,7 +104,6 @@ class RegressorSettings(LightgbmTable):
 
 
 def _first_names() -> dict[str, str]:
-    import nightreel.core.lightgbm_import  # noqa: F401  # isort: skip
     from lightgbm.basic import _ConfigAliases
 
     # LightGBM has no public list of its parameters; this is the one by which it reads them itself.
