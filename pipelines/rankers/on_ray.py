@@ -5,19 +5,20 @@ positions of the join are in each node's object store once; a worker composes an
 share, so that the wide matrix never exists. A row's number alone decides which worker has it: rounding
 depends on the shares, so the same data must be distributed the same way to give the same trees. All workers
 bin by the same sample, turn from part to part of the log as one machine does, each with its share of a part,
-and stop by the same plays: all of them grow the same trees. How near those are to one machine's, and why the
-workers are not Ray Train's: docs/scale.md.
+and stop by the mean loss of plays of which each judges a share: all of them grow the same trees. How near
+those are to one machine's, and why the workers are not Ray Train's: docs/scale.md.
 """
 
-import asyncio
 import resource
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import lightgbm as lgb
@@ -112,9 +113,11 @@ def _fitted(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str, flo
 
 
 def _fitted_once(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str, float]]:
-    with _workers() as (workers, losses):
+    with _workers() as workers:
         machines = ray.get([worker.machine.remote() for worker in workers])
-        results = [worker.work.remote(job, number, machines, losses) for number, worker in enumerate(workers)]
+        results = [
+            worker.work.remote(job, number, machines, workers[0]) for number, worker in enumerate(workers)
+        ]
         pending = results
         while pending:
             # The first error ends it, though other workers may wait for the one that is lost.
@@ -125,26 +128,31 @@ def _fitted_once(job: "ray.ObjectRef[_Job]") -> tuple[dict[str, bytes], dict[str
 
 
 @contextmanager
-def _workers() -> Iterator[tuple[Sequence[Any], Any]]:
-    """Actors, one for each core of the cluster, with their `_Losses`; they get their cores together."""
+def _workers() -> Iterator[Sequence[Any]]:
+    """Actors, one for each core of the cluster, which get their cores together or wait."""
     group = _all_cores()
     try:
         while not group.wait(_LOOK_AGAIN_S):
             # A node that was counted may have been lost.
             remove_placement_group(group)
             group = _all_cores()
-        number = group.bundle_count
-        workers = [_actor(_Worker, group, bundle, num_cpus=1) for bundle in range(number)]
-        yield workers, _actor(_Losses, group, 0, number, num_cpus=0)
+        workers = group.bundle_count
+        yield [
+            ray.remote(_Worker)
+            .options(
+                num_cpus=1,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=number
+                ),
+                # While the first one grows trees, all others may wait for its `mean_loss`.
+                max_concurrency=workers if number == 0 else 1,
+            )
+            .remote(workers)
+            for number in range(workers)
+        ]
     finally:
         # Ends the actors, too.
         remove_placement_group(group)
-
-
-def _actor(kind: type, group: PlacementGroup, bundle: int, *arguments: Any, num_cpus: int) -> Any:
-    """It ends when the group is removed."""
-    strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
-    return ray.remote(kind).options(num_cpus=num_cpus, scheduling_strategy=strategy).remote(*arguments)
 
 
 def _all_cores() -> PlacementGroup:
@@ -153,31 +161,36 @@ def _all_cores() -> PlacementGroup:
 
 
 class _Losses:
-    """Where workers learn the mean loss of all early-stopping plays, so that all stop at the same tree.
+    """Tells workers the mean loss of all early-stopping plays, so that all stop at the same tree.
 
-    LightGBM itself only measures a worker's own.
+    LightGBM itself only measures those of one worker.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._lock = Lock()
         # Of the tree that is judged: each worker's mean loss and number of plays.
         self._told: dict[int, tuple[float, int]] = {}
-        self._mean: asyncio.Future[float] = asyncio.Future()
+        self._mean: Future[float] = Future()
 
-    async def mean(self, worker: int, loss: float, plays: int) -> float:
-        """The mean loss of the plays of all workers, once each has told its own."""
-        self._told[worker] = loss, plays
-        mean = self._mean
-        if len(self._told) == self._workers:
-            # In the order of the workers, as rounding depends on it.
-            told = [self._told[each] for each in range(self._workers)]
-            self._told, self._mean = {}, asyncio.Future()
-            mean.set_result(sum(loss * plays for loss, plays in told) / sum(plays for _, plays in told))
-        return await mean
+    def mean(self, worker: int, loss: float, plays: int) -> float:
+        """The mean loss of the plays of all workers, once each has told its own in a thread of its own."""
+        with self._lock:
+            self._told[worker] = loss, plays
+            mean = self._mean
+            if len(self._told) == self._workers:
+                # In the order of the workers, as rounding depends on it.
+                told = [self._told[each] for each in range(self._workers)]
+                self._told, self._mean = {}, Future()
+                mean.set_result(sum(loss * plays for loss, plays in told) / sum(plays for _, plays in told))
+        return mean.result()
 
 
 class _Worker:
     """One of LightGBM's workers: bins its share of the rows, and grows the same trees as all others."""
+
+    def __init__(self, workers: int) -> None:
+        self._losses = _Losses(workers)
 
     def machine(self) -> str:
         """Address and free port, as LightGBM takes them."""
@@ -185,19 +198,29 @@ class _Worker:
             found.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{found.getsockname()[1]}"
 
+    def mean_loss(self, worker: int, loss: float, plays: int) -> float:
+        """What `_Losses` says; the first worker is asked."""
+        return self._losses.mean(worker, loss, plays)
+
     def work(
-        self, job: _Job, number: int, machines: Sequence[str], losses: Any
+        self, job: _Job, number: int, machines: Sequence[str], first: Any
     ) -> tuple[dict[str, bytes], dict[str, float]]:
         """Fit the rankers together with the other workers.
 
         Args:
             number: of this worker.
             machines: of each worker.
-            losses: `_Losses` of all.
+            first: the first worker.
 
         Returns:
             The files of the rankers by name, of the first worker alone, and seconds as `_seconds` gives them.
         """
+
+        def loss_of_all(loss: float) -> float:
+            told = number, loss, len(stop.rows)
+            mean: float = self.mean_loss(*told) if number == 0 else ray.get(first.mean_loss.remote(*told))
+            return mean
+
         begun = _Instant.now()
         settings, slices = job.settings, job.slices
         fitted = fitted_rows(slices)
@@ -219,7 +242,7 @@ class _Worker:
                 encoding=job.encoding,
                 settings=settings.ranker,
                 threads=settings.threads,
-                loss_of_all=lambda loss: ray.get(losses.mean.remote(number, loss, len(stop.rows))),
+                loss_of_all=loss_of_all,
             )
         seconds = _seconds(begun, binned, _Instant.now())
         return (_files(ranker) if number == 0 else {}), seconds
