@@ -25,8 +25,8 @@ _SOURCE, _SINCE = b"digest of the source", b"since"
 def newest_rows_file(source: Path, paths: Paths, instant: datetime) -> Path | None:
     """A file with rows of a source, among them the newest one of each key at an instant.
 
-    None if there is none for this instant, or if the source has been written since. What the checksum of the
-    source says is believed: whoever must know that its content is the same compares that.
+    None if there is none for this instant, or if the source has been written since. Whether the source is as
+    its checksum says is for the caller to compare.
     """
     since = _kept_since(source, paths)
     return None if since is None or instant < since else _path(source, paths)
@@ -34,25 +34,24 @@ def newest_rows_file(source: Path, paths: Paths, instant: datetime) -> Path | No
 
 @dataclass(frozen=True)
 class NewestRows:
-    """What is kept of a source that is about to be replaced; `since` is None if nothing is.
+    """What is kept of a source that is about to be replaced.
 
     Attributes:
-        before: of each key the newest row before `since`, and all later rows.
+        kept: an instant, each key's newest row before it, and all later rows; None if nothing is kept.
     """
 
     source: Path
     paths: Paths
-    since: datetime | None
-    before: pl.DataFrame | None
+    kept: tuple[datetime, pl.DataFrame] | None
 
     @classmethod
     def of(cls, source: Path, paths: Paths) -> Self:
-        """Read it."""
+        """Read what is kept."""
         since = _kept_since(source, paths)
-        return cls(source, paths, since, None if since is None else pl.read_parquet(_path(source, paths)))
+        return cls(source, paths, None if since is None else (since, pl.read_parquet(_path(source, paths))))
 
     def keep(self, start: datetime | None) -> None:
-        """Keep it of the source as it is now.
+        """Keep the rows of the source as it is now.
 
         Args:
             start: rows before it are those that the source had. If it is None, all rows are new, and nothing
@@ -65,10 +64,10 @@ class NewestRows:
         schema = pq.read_schema(self.source)
         keys = schema.names[: schema.names.index(columns.EVENT_TIMESTAMP)]
         times = pl.col(columns.EVENT_TIMESTAMP)
-        if self.before is None or self.since is None or start < self.since:
+        if self.kept is None or start < self.kept[0]:
             earlier = _newest_of_source(self.source, keys, start)
         else:
-            earlier = _newest(self.before.filter(times < start), keys)
+            earlier = _newest(self.kept[1].filter(times < start), keys)
         rows = pl.concat([earlier, pl.scan_parquet(self.source).filter(times >= start).collect()])
         noted = {_SOURCE: recorded_digest(self.source) or "", _SINCE: start.isoformat()}
         table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)

@@ -174,7 +174,7 @@ class _Losses:
         self._mean: Future[float] = Future()
 
     def mean(self, worker: int, loss: float, plays: int) -> float:
-        """The mean loss of the plays of all workers, once each has told its own in a thread of its own."""
+        """The mean loss of all plays, once each worker has told that of its own; until then, it waits."""
         with self._lock:
             self._told[worker] = loss, plays
             mean = self._mean
@@ -199,7 +199,7 @@ class _Worker:
             return f"{ray.util.get_node_ip_address()}:{found.getsockname()[1]}"
 
     def mean_loss(self, worker: int, loss: float, plays: int) -> float:
-        """What `_Losses` says; the first worker is asked."""
+        """The mean loss of the plays of all workers, if this is the first one, which all others ask."""
         return self._losses.mean(worker, loss, plays)
 
     def work(
